@@ -34,6 +34,10 @@ quickstart: .venv/installed  ## The whole recipe on small real models, in a few 
 test: .venv/installed lint  ## Lint, type-check, and run every test
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
+.PHONY: test-fast
+test-fast: .venv/installed  ## Unit tests alone: no server, no browser, under a minute
+	$(BIN)/pytest tests/unit_tests --numprocesses auto --dist loadfile
+
 .PHONY: lint
 lint: .venv/installed  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -14,8 +14,8 @@ import yaml
 from langchain_avengers import ClusterRouter
 from langchain_avengers.errors import WeightsNotFoundError
 from langchain_avengers.routing.embeddings import default_embeddings
+from tests.fakes import toy_table
 from tests.openai_server import OpenAIServer
-from tests.toys import toy_table
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SAYS = {

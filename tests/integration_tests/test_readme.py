@@ -14,8 +14,8 @@ import yaml
 from benchmarks.readme import DRAWN, PAGES, draw
 from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.pipeline.pool import Pool
+from tests.fakes import HashEmbeddings
 from tests.openai_server import OpenAIServer
-from tests.toys import HashEmbeddings
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -8,24 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from langchain_core.embeddings import Embeddings
 from typer.testing import CliRunner
 
 from langchain_avengers import ClusterRouter
 from langchain_avengers.calibration.runner import acalibrate
 from langchain_avengers.cli import app
-from tests.openai_server import OpenAIServer, graded, hash_vector
+from tests.fakes import HashEmbeddings
+from tests.openai_server import OpenAIServer, graded
 
 SUMS = {f"What is {i} + 3?": str(i + 3) for i in range(20)}
 CAPITALS = {f"Name the capital of country number {i}.": f"City {i}" for i in range(20)}
-
-
-class Hashed(Embeddings):
-    def embed_query(self, text: str) -> list[float]:
-        return hash_vector(text)
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [hash_vector(text) for text in texts]
 
 
 @pytest.fixture
@@ -39,7 +31,7 @@ async def calibrated(tmp_path: Path, openai_server: Callable[..., OpenAIServer])
         for query, answer in {**SUMS, **CAPITALS}.items()
     ]
     table = await acalibrate({"old": server.chat_model("old")}, questions, out=tmp_path / "table")
-    ClusterRouter(n_clusters=2).fit(table, Hashed()).save(tmp_path / "router")
+    ClusterRouter(n_clusters=2).fit(table, HashEmbeddings()).save(tmp_path / "router")
     entries = {
         name: {"base_url": server.url, "price": {"input": 1.0, "output": 1.0}} for name in ("old", "new")
     }
@@ -51,7 +43,7 @@ def test_a_model_joins_asked_by_a_budget_under_a_progress_bar(
     calibrated: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: Hashed()
+        "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: HashEmbeddings()
     )
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if someone were looking
     before = len(calibrated.requests)
@@ -64,10 +56,10 @@ def test_a_model_joins_asked_by_a_budget_under_a_progress_bar(
     assert len(asked) == 8
     assert "8/8" in done.stderr
     assert "questions asked" in done.stdout
-    router = ClusterRouter.load(tmp_path / "larger", embeddings=Hashed())
+    router = ClusterRouter.load(tmp_path / "larger", embeddings=HashEmbeddings())
     assert router.models_ == ["old", "new"]
     assert router.route("Name the capital of country number 99.").chosen == ("new",)
-    assert ClusterRouter.load(tmp_path / "router", embeddings=Hashed()).models_ == ["old"]
+    assert ClusterRouter.load(tmp_path / "router", embeddings=HashEmbeddings()).models_ == ["old"]
 
     again = CliRunner().invoke(app, [*command, "--json"])  # answered already: nothing is asked
     assert json.loads(again.stdout)["questions"] == 8

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from langchain_avengers import ChatAvengers
+from tests.fakes import toy_router
 from tests.openai_server import OpenAIServer
-from tests.toys import toy_router
 
 MODELS = ("sums", "places")
 Pool = Callable[..., tuple[ChatAvengers, OpenAIServer]]

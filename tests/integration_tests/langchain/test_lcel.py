@@ -21,9 +21,9 @@ from langchain_core.tools import tool
 
 from langchain_avengers import ChatAvengers, ClusterRouterRunnable
 from langchain_avengers.errors import AvengersError, PoolError, SamplingError
+from tests.fakes import toy_router
 from tests.integration_tests.langchain.conftest import Pool
 from tests.openai_server import Fault, OpenAIServer
-from tests.toys import toy_router
 
 QUESTION = "What is 2 + 3?"
 

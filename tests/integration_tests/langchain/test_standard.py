@@ -15,8 +15,8 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_avengers import ChatAvengers
+from tests.fakes import toy_router
 from tests.openai_server import OpenAIServer
-from tests.toys import toy_router
 
 MODELS = ("sums", "places")
 

@@ -14,8 +14,8 @@ from langgraph.types import RetryPolicy
 from langchain_avengers import ChatAvengers
 from langchain_avengers.errors import SamplingError
 from langchain_avengers.pipeline.sampling import may_pass
+from tests.fakes import toy_router
 from tests.openai_server import Call, Fault, OpenAIServer
-from tests.toys import toy_router
 
 KINDS = ("slow", "rate_limit", "error", "garbage", "cut", "drop")
 MODELS = ("sums", "places")

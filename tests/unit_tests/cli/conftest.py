@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,37 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from langchain_core.embeddings import Embeddings
 from typer.testing import CliRunner
 
 from langchain_avengers import ScoreTable
+from tests.fakes import HashEmbeddings
 
 SUMS = [f"What is {i} plus {i + 1}?" for i in range(20)]
 FACTS = [f"Who wrote book number {i}?" for i in range(20)]
 
 
-class WordEmbeddings(Embeddings):
-    """The mean of fixed random vectors, one a word: texts that share words are near."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def embed_query(self, text: str) -> list[float]:
-        self.texts.append(text)
-        seeds = [
-            int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest()) for word in text.split()
-        ]
-        vectors = [np.random.default_rng(seed).normal(size=16) for seed in seeds]
-        return [float(x) for x in np.mean(vectors, axis=0)]
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [self.embed_query(text) for text in texts]
-
-
 @pytest.fixture
-def embedder(monkeypatch: pytest.MonkeyPatch) -> WordEmbeddings:
+def embedder(monkeypatch: pytest.MonkeyPatch) -> HashEmbeddings:
     """Stands where the default embedding model is loaded."""
-    embedder = WordEmbeddings()
+    embedder = HashEmbeddings()
     monkeypatch.setattr(
         "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: embedder
     )
@@ -67,7 +48,7 @@ def vectors(tables: list[Path], tmp_path: Path) -> list[Path]:
     paths = []
     for queries, name in ((SUMS, "sums"), (FACTS, "facts")):
         path = tmp_path / f"{name}.npy"
-        np.save(path, np.array(WordEmbeddings().embed_documents(queries), dtype=np.float16))
+        np.save(path, np.array(HashEmbeddings().embed_documents(queries), dtype=np.float16))
         paths.append(path)
     return paths
 
@@ -101,7 +82,7 @@ def run() -> Run:
 
 
 @pytest.fixture
-def router(run: Run, tables: list[Path], embedder: WordEmbeddings, tmp_path: Path) -> Path:
+def router(run: Run, tables: list[Path], embedder: HashEmbeddings, tmp_path: Path) -> Path:
     """A saved router of two clusters."""
     path = tmp_path / "router"
     outcome = run("fit", *tables, "--out", path, "--clusters", 2)

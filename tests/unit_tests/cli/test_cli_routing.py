@@ -14,17 +14,18 @@ import pytest
 from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.cli import common
 from langchain_avengers.cli.describe import describe
-from tests.unit_tests.cli.conftest import FACTS, SUMS, Run, WordEmbeddings
+from tests.fakes import HashEmbeddings
+from tests.unit_tests.cli.conftest import FACTS, SUMS, Run
 
 
-def test_fit_embeds_and_saves(run: Run, tables: list[Path], embedder: WordEmbeddings, tmp_path: Path) -> None:
+def test_fit_embeds_and_saves(run: Run, tables: list[Path], embedder: HashEmbeddings, tmp_path: Path) -> None:
     outcome = run("fit", *tables, "--out", tmp_path / "r", "--clusters", 2, "--json")
     assert outcome.code == 0, outcome.err
     about = outcome.json()
     assert set(SUMS + FACTS) <= set(embedder.texts)
     assert (about["router"], about["rows"], about["clusters_count"]) == (str(tmp_path / "r"), 40, 2)
     assert about["score_on_these_rows"] == pytest.approx(0.95)
-    assert about["embeddings"] == "WordEmbeddings"
+    assert about["embeddings"] == "HashEmbeddings"
     assert [model["name"] for model in about["models"]] == ["calc", "read"]
     assert about["models"][0] | {"cost": None} == {
         "name": "calc",
@@ -42,7 +43,7 @@ def test_fit_embeds_and_saves(run: Run, tables: list[Path], embedder: WordEmbedd
     assert loaded.models_ == ["calc", "read"]
 
 
-def test_fit_prints_a_table(run: Run, tables: list[Path], embedder: WordEmbeddings, tmp_path: Path) -> None:
+def test_fit_prints_a_table(run: Run, tables: list[Path], embedder: HashEmbeddings, tmp_path: Path) -> None:
     outcome = run("fit", *tables, "--out", tmp_path / "r", "--clusters", 2)
     assert outcome.code == 0
     assert outcome.out.startswith(f"40 rows, 2 models, 2 clusters -> {tmp_path}/r\n")
@@ -70,7 +71,7 @@ def test_fit_on_vectors_loads_no_embedder(
 
 
 def test_fit_streams_a_column_of_vectors(
-    run: Run, tables: list[Path], vectors: list[Path], embedder: WordEmbeddings, tmp_path: Path
+    run: Run, tables: list[Path], vectors: list[Path], embedder: HashEmbeddings, tmp_path: Path
 ) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     ScoreTable.read(tables).write(tmp_path / "t.parquet")
@@ -86,7 +87,7 @@ def test_fit_streams_a_column_of_vectors(
     assert embedder.texts == []
     assert "40 rows, 2 models, 2 clusters" in run("fit", tmp_path / "t.parquet", *given, "where").out
     named = run("fit", tmp_path / "t.parquet", *given, "where", "--embeddings", "words", "--json")
-    assert named.json()["embeddings"] == "WordEmbeddings"
+    assert named.json()["embeddings"] == "HashEmbeddings"
     assert run("fit", tmp_path / "t.parquet", *given, "there").code == 1
     for table, *more in ((tables[0],), (tmp_path / "t.parquet", "--task", "sums")):
         assert run("fit", table, *given, "where", *more).code == 2
@@ -114,7 +115,7 @@ def test_wrong_vectors_are_refused(
 
 
 def test_fit_passes_its_options_on(
-    run: Run, tables: list[Path], embedder: WordEmbeddings, tmp_path: Path
+    run: Run, tables: list[Path], embedder: HashEmbeddings, tmp_path: Path
 ) -> None:
     options = [
         "--clusterer",
@@ -145,12 +146,12 @@ def test_fit_passes_its_options_on(
         assert str(value) in outcome.err
 
 
-def test_inspect(run: Run, router: Path, embedder: WordEmbeddings) -> None:
+def test_inspect(run: Run, router: Path, embedder: HashEmbeddings) -> None:
     before = len(embedder.texts)
     outcome = run("inspect", router)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith(
-        f"{router}: 2 models, 2 clusters, 16 dimensions\nembeddings: WordEmbeddings\n"
+        f"{router}: 2 models, 2 clusters, 64 dimensions\nembeddings: HashEmbeddings\n"
     )
     assert "parameters: n_clusters=2" in outcome.out
     for text in ("calc", "read", "sums 20", "facts 20", "What is "):
@@ -292,7 +293,7 @@ def test_tables_do_not_interpret_or_cut_cells(capsys: pytest.CaptureFixture[str]
     assert out.split()[-10:] == [name, "0.5000", "b", "-", "c", "-", "d", "2e-05", "e", "0"]
 
 
-def test_equal_texts_are_embedded_once(embedder: WordEmbeddings) -> None:
+def test_equal_texts_are_embedded_once(embedder: HashEmbeddings) -> None:
     vectors = common.embed(embedder, ["a b", "c", "a b"], batch=2)
     assert embedder.texts == ["a b", "c"]
     assert vectors.dtype == np.float32

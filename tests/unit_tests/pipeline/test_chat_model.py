@@ -23,8 +23,7 @@ from pydantic import BaseModel
 
 from langchain_avengers import ChatAvengers, ClusterRouter
 from langchain_avengers.errors import ArtifactError, PoolError, SamplingError
-from tests.toys import toy_router
-from tests.unit_tests.pipeline.fakes import FakeModel, FakeRouter, StatusError, StreamingFake, says
+from tests.fakes import FakeModel, FakeRouter, StatusError, StreamingFake, says, toy_router
 
 SUM = "What is 7 + 5?"
 ONCE = RetryPolicy(max_attempts=1)

@@ -12,7 +12,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
 from langchain_avengers import create_avengers_graph
-from tests.unit_tests.pipeline.fakes import FakeRouter, StatusError, StreamingFake, says
+from tests.fakes import FakeRouter, StatusError, StreamingFake, says
 
 SUM: Any = {"messages": [HumanMessage("What is 7 + 5?")]}
 PLACE: Any = {"messages": [HumanMessage("Where is the tower?")]}

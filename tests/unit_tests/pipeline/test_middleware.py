@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt
 
 from langchain_avengers.errors import SamplingError
-from tests.unit_tests.pipeline.fakes import FakeRouter, StatusError, raiser, says
+from tests.fakes import FakeRouter, StatusError, raiser, says
 
 pytest.importorskip("langchain.agents", reason="needs the extra: agents")
 

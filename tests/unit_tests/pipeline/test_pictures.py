@@ -9,7 +9,7 @@ import pytest
 from langchain_avengers import create_avengers_graph
 from langchain_avengers.pipeline.pictures import strategies_page
 from langchain_avengers.pipeline.settings import STRATEGIES
-from tests.unit_tests.pipeline.fakes import FakeRouter, says
+from tests.fakes import FakeRouter, says
 
 PAGE = Path(__file__).parents[3] / "docs" / "strategies.md"
 

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_avengers import ClusterRouterRunnable, RoutingDecision
 from langchain_avengers.pipeline.messages import routing_text
-from tests.unit_tests.pipeline.fakes import FakeRouter
+from tests.fakes import FakeRouter
 
 TALK = [
     HumanMessage("first"),

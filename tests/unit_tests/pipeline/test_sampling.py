@@ -29,7 +29,7 @@ from langchain_avengers.pipeline.sampling import (
     wait_before,
 )
 from langchain_avengers.pipeline.tracing import Trace
-from tests.unit_tests.pipeline.fakes import ManyFake, StatusError, raiser, says
+from tests.fakes import ManyFake, StatusError, raiser, says
 
 QUICK = RetryPolicy(initial_interval=0.001, max_interval=0.01, max_attempts=3, retry_on=may_pass)
 

@@ -9,8 +9,7 @@ import pytest
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_avengers import ChatAvengers
-from tests.toys import toy_router
-from tests.unit_tests.pipeline.fakes import FakeRouter, says
+from tests.fakes import FakeRouter, says, toy_router
 
 CASES = [("direct", 1), ("self_consistency", 1), ("self_consistency", 5), ("mixture", 5)]
 

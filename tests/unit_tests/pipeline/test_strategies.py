@@ -13,7 +13,7 @@ from langgraph.types import RetryPolicy
 from langchain_avengers import ChatAvengers, create_avengers_graph
 from langchain_avengers.errors import PoolError, SamplingError
 from langchain_avengers.pipeline.pool import Price
-from tests.unit_tests.pipeline.fakes import FakeModel, FakeRouter, StatusError, says
+from tests.fakes import FakeModel, FakeRouter, StatusError, says
 
 SUM = [HumanMessage("What is 7 + 5?")]
 ONCE = RetryPolicy(max_attempts=1)

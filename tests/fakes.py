@@ -1,15 +1,25 @@
-"""Scriptable chat models and a router of three lines, for tests of the pipeline alone."""
+"""What tests use in place of real parts: embedders, routers and chat models. Nothing here opens a connection.
+
+- embedders: `HashEmbeddings` (texts that share words are near), and `hash_vector` behind it;
+- routers: `FakeRouter` (a rule), `ScriptedRouter` (a list of choices), `toy_router` (a real one, on `toy_table`);
+- chat models: `FakeModel` (a script), `StreamingFake`, `ManyFake` (takes `n`), all of them by `says`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -18,10 +28,43 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr
 
+from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.routing.decision import ModelScore, RoutingDecision
 
 Reply = str | AIMessage | Exception
 USAGE = UsageMetadata(input_tokens=10, output_tokens=5, total_tokens=15)
+
+
+# --- embedders ----------------------------------------------------------------------------------------------------
+
+
+def hash_vector(text: str | Sequence[int], dimensions: int = 64) -> list[float]:
+    """An embedding by hashed words: texts that share words are near each other. Length 1."""
+    words = re.findall(r"\w+", text.lower()) if isinstance(text, str) else [str(token) for token in text]
+    vector = [0.0] * dimensions
+    for word in words:
+        seed = random.Random(word)
+        for _ in range(4):
+            vector[seed.randrange(dimensions)] += seed.choice((-1.0, 1.0))
+    norm = sum(x * x for x in vector) ** 0.5
+    return [x / norm for x in vector] if norm else [1.0] + [0.0] * (dimensions - 1)
+
+
+class HashEmbeddings(Embeddings):
+    """Texts that share words are near each other; `texts` is what was embedded."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.texts += texts
+        return [hash_vector(text) for text in texts]
+
+
+# --- chat models --------------------------------------------------------------------------------------------------
 
 
 class FakeModel(BaseChatModel):
@@ -196,6 +239,26 @@ class StatusError(Exception):
         self.response = type("Response", (), {"status_code": status, "headers": headers or {}})()
 
 
+def says(*texts: Any, **fields: Any) -> FakeModel:
+    """A model with this script."""
+    return FakeModel(script=list(texts), **fields)
+
+
+def raiser(error: Exception) -> Callable[[Any], AIMessage]:
+    """A reply that raises."""
+
+    def reply(_: Any) -> AIMessage:
+        raise error
+
+    return reply
+
+
+# --- routers ------------------------------------------------------------------------------------------------------
+
+SUMS = [f"What is {a} + {b}?" for a in range(2, 8) for b in (3, 5, 8, 11)]
+PLACES = [f"Which city is the {x} of {y}?" for x in ("capital", "port", "seat", "heart") for y in "ABCDEF"]
+
+
 class FakeRouter:
     """Routes sums to the first model, everything else to the second; further models follow in order."""
 
@@ -235,15 +298,64 @@ class FakeRouter:
         return RoutingDecision(tuple(names[:top_n]), ranking, ((topic, 1.0),), 0.1, False)
 
 
-def says(*texts: Any, **fields: Any) -> FakeModel:
-    """A model with this script."""
-    return FakeModel(script=list(texts), **fields)
+@dataclass
+class ScriptedRouter:
+    """A router whose every choice is written down, so that figures can be worked out by hand.
+
+    Row i's vector is `[i]`; `choices[i]` is chosen there, and `cheap[i]` from `cost_weight` 0.5 on.
+    """
+
+    models_: list[str]
+    choices: list[int]
+    global_scores_: list[float]
+    clusters: list[int]
+    fitted_on: frozenset[str] = frozenset()
+    cheap: list[int] = field(default_factory=list)
+
+    scoring = "mean"
+
+    @property
+    def cluster_costs_(self):
+        return np.ones((self.n_clusters_, len(self.models_)))
+
+    @property
+    def task_scores_(self):
+        return np.array([self.global_scores_])
+
+    @property
+    def n_clusters_(self):
+        return max(self.clusters) + 1
+
+    def choose(self, vectors, *, cost_weight=None, models=None):
+        choices = self.cheap if (cost_weight or 0) >= 0.5 else self.choices
+        return np.array(choices)[vectors[:, 0].astype(int)]
+
+    def assign(self, vectors):
+        return np.array(self.clusters)[vectors[:, 0].astype(int)]
+
+    def seen(self, queries):
+        return np.array([query in self.fitted_on for query in queries])
+
+    def embed_many(self, texts):
+        return np.array([[float(text[1:])] for text in texts])
 
 
-def raiser(error: Exception) -> Callable[[Any], AIMessage]:
-    """A reply that raises."""
+def toy_table(models: Sequence[str] = ("sums", "places")) -> ScoreTable:
+    """The first model leads in sums, the second in places; further ones are behind both."""
 
-    def reply(_: Any) -> AIMessage:
-        raise error
+    def row(query: str, topic: int) -> dict[str, object]:
+        scores = {name: 0.9 if i == topic else 0.5 / (i + 1) for i, name in enumerate(models)}
+        return {
+            "query": query,
+            "task": ("sums", "places")[topic],
+            "scores": scores,
+            "costs": {name: 0.001 * (i + 1) for i, name in enumerate(models)},
+        }
 
-    return reply
+    return ScoreTable.from_rows([row(q, 0) for q in SUMS] + [row(q, 1) for q in PLACES])
+
+
+@cache
+def toy_router(models: tuple[str, ...] = ("sums", "places")) -> ClusterRouter:
+    """A router fitted on that table."""
+    return ClusterRouter(n_clusters=2).fit(toy_table(models), HashEmbeddings())
