@@ -76,7 +76,7 @@ def throughput(count: int = 1000) -> dict[str, Any]:
     from langchain_openai import ChatOpenAI
 
     from langchain_avengers.calibration.runner import calibrate
-    from langchain_avengers.pipeline.pool import ModelSpec, Pool
+    from langchain_avengers.pool import ModelSpec, Pool
 
     class OwnClient(ChatOpenAI):
         """Not plain, so asked by langchain-openai's own client: what every request would cost otherwise."""

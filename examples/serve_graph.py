@@ -9,7 +9,7 @@ from langchain_avengers import ClusterRouter, create_avengers_graph
 
 # Everything is loaded here, once: the server forbids blocking reads while it answers.
 if "AVENGERS_ROUTER" in os.environ:
-    from langchain_avengers.pipeline.pool import Pool
+    from langchain_avengers.pool import Pool
 
     _pool = Pool.read(os.environ["AVENGERS_POOL"])
     graph = create_avengers_graph(

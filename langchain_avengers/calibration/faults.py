@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from langchain_avengers.errors import AvengersError
+from langchain_avengers.providers import one_line, retry_after, status_of
 
 
 @dataclass(slots=True)
@@ -51,22 +50,20 @@ _LOST = {"APIConnectionError", "ConnectionError", "ClientConnectionError", "Clie
 _LATE = {"TimeoutError", "APITimeoutError", "TimeoutException"}
 
 
-def as_failure(error: BaseException, scrub: Scrubber) -> Failure:
+def as_failure(error: BaseException) -> Failure:
     """Read any error of a chat model as a failure."""
     if isinstance(error, Failure):
         return error
-    text = scrub(" ".join(str(error).split()))[:200]
-    response = getattr(error, "response", error)
-    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    text, status = one_line(error, 200), status_of(error)
     links = list(_chain(error))
     kinds = {kind.__name__ for link in links for kind in type(link).__mro__}
     if kinds & _NO_CONNECTION:
-        why = scrub(" ".join(str(links[-1]).split()))[:100]
+        why = one_line(links[-1], 100)
         return Failure(f"unreachable: no connection{why and f' ({why})'}", unreached=True)
     if kinds & _LATE:
         return Failure("timeout: no answer in time")
-    if isinstance(status, int) and status >= 400:
-        wait = _retry_after(getattr(response, "headers", None) or {})
+    if status is not None and status >= 400:
+        wait = retry_after(error)
         if status == 429 and getattr(error, "code", None) == "insufficient_quota":
             return Failure(f"no quota: {text}", fatal=True)
         if status == 429:
@@ -86,45 +83,6 @@ def _chain(error: BaseException) -> Iterable[BaseException]:
     while link is not None:
         yield link
         link = link.__cause__ or link.__context__
-
-
-def _retry_after(headers: object) -> float | None:
-    get = getattr(headers, "get", None)
-    if get is None:
-        return None
-    try:
-        if milliseconds := get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
-        if not (value := get("retry-after")):
-            return None
-        try:
-            return max(0.0, float(value))
-        except ValueError:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None  # not a time: our own backoff serves
-
-
-class Scrubber:
-    """Takes secrets out of a text: those it knows, and what looks like a key."""
-
-    _LIKE_A_KEY = re.compile(r"\b(sk|pk|gsk|hf|lsv2|xai|key)[-_][A-Za-z0-9_\-*]{6,}|(?<=Bearer )\S+")
-    _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        """Take the secrets to know; very short ones are no secrets and would be found everywhere."""
-        self.secrets = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
-
-    def known(self, text: str) -> str:
-        """The text without the secrets known."""
-        for secret in self.secrets:
-            if secret in text:
-                text = text.replace(secret, "***")
-        return text
-
-    def __call__(self, text: str) -> str:
-        """The text without those, or what looks like one."""
-        return self._LOGIN.sub("***@", self._LIKE_A_KEY.sub("***", self.known(text)))
 
 
 class Breaker:

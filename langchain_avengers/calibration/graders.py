@@ -27,7 +27,7 @@ from langchain_avengers.voting.equivalence import same
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from langchain_avengers.pipeline.pool import Price
+    from langchain_avengers.pool import Price
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from langchain_avengers.calibration.graders import GRADERS, GraderLike
 from langchain_avengers.calibration.runner import Models, calibrate, resolve_models
 from langchain_avengers.calibration.store import FILE, Store
 from langchain_avengers.errors import CalibrationError, PoolError, RouterError
-from langchain_avengers.pipeline.pool import Pool
+from langchain_avengers.pool import Pool
 from langchain_avengers.routing.table import ScoreTable
 
 if TYPE_CHECKING:

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_core.messages import AIMessage, convert_to_messages
 from langchain_core.outputs import ChatGeneration
 from langchain_core.rate_limiters import InMemoryRateLimiter
-from pydantic import SecretStr
 
 from langchain_avengers.calibration.datasets import PathLike, Question, read_dataset
-from langchain_avengers.calibration.faults import Breaker, Failure, ModelDeadError, Scrubber, as_failure
+from langchain_avengers.calibration.faults import Breaker, Failure, ModelDeadError, as_failure
 from langchain_avengers.calibration.graders import Grader, GraderLike, grader_name, make_grader
 from langchain_avengers.calibration.store import FILE, Cell, ModelStatus, Store, StoredSample
 from langchain_avengers.calibration.transport import Ask, Begin, connect
 from langchain_avengers.errors import CalibrationError, PoolError
-from langchain_avengers.pipeline.pool import ModelSpec, Pool, Price
+from langchain_avengers.pool import ModelSpec, Pool, Price
+from langchain_avengers.providers import chat_model, one_line, redact
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -250,7 +250,6 @@ class _Member:
     limiter: InMemoryRateLimiter | None
     takes_n: bool | None
     progress: Progress
-    scrub: Scrubber
     timeout: float
     requests: int = 0
     in_flight: int = 0
@@ -396,7 +395,6 @@ class Calibration:
             else None,
             takes_n=takes_n,
             progress=self.progress[name],
-            scrub=Scrubber(_secrets(model, spec)),
             timeout=self.options.timeout or spec.timeout,
         )
 
@@ -589,7 +587,7 @@ class Calibration:
             await self._sleep(backoff if wait is None else min(wait, 600.0))
         answered = indices[: len(messages)]
         for index, message in zip(answered, messages, strict=True):
-            await self._grade(member, cell, index, member.scrub.known(message.text))
+            await self._grade(member, cell, index, redact.known(message.text))
         return list(indices[len(messages) :])
 
     async def _sleep(self, seconds: float) -> None:
@@ -634,7 +632,7 @@ class Calibration:
         except CalibrationError:  # of the store
             raise
         except Exception as error:
-            failure = as_failure(error, member.scrub)
+            failure = as_failure(error)
             if attempt_id:
                 latency = time.perf_counter() - started
                 store.fail_attempt(attempt_id, failure.cause, latency, unreached=failure.unreached)
@@ -660,7 +658,7 @@ class Calibration:
         samples = [
             StoredSample(
                 index=index,
-                answer=member.scrub.known(message.text),
+                answer=redact.known(message.text),
                 finish_reason=_finish_reason(message),
                 input_tokens=None if tokens[0] is None else tokens[0] / share,
                 output_tokens=None if tokens[1] is None else tokens[1] / share,
@@ -728,11 +726,11 @@ class Calibration:
         try:
             grade = await self.grader(cell.question, answer)
         except Exception as error:  # a grader is anyone's code: the answer stays, to be graded by a later run
-            cause = member.scrub(" ".join(f"grader: {type(error).__name__}: {error}".split()))[:300]
+            cause = f"grader: {type(error).__name__}: {one_line(error)}"[:300]
             self.store.fail_grade(member.id, cell.question_id, index, cause)
             self._warn(member, f"has answers that could not be graded: {cause}")
             return
-        note = member.scrub(grade.note) if grade.note else None
+        note = redact(grade.note) if grade.note else None
         self._spent += grade.cost
         self._graded += grade.cost
         self.store.grade(member.id, cell.question_id, index, grade.score, note, grade.cost)
@@ -822,13 +820,7 @@ def resolve_models(
         raise PoolError("no models were given")
     pool = {}
     for name, model in models.items():
-        if isinstance(model, str):
-            try:
-                from langchain.chat_models import init_chat_model
-
-                model = init_chat_model(model)
-            except Exception as error:
-                raise PoolError(f"model {name!r}: {' '.join(str(error).split())[:300]}") from None
+        model = chat_model(name, model)
         spec = ModelSpec(
             name=name, price=(prices or {}).get(name), max_concurrency=max_concurrency or 8,
             max_tokens=getattr(model, "max_tokens", None),
@@ -846,14 +838,6 @@ def _judge(
         raise PoolError(f"the judge {judge!r} is not in the pool; it has {', '.join(pool)}")
     spec, model = pool[judge]
     return model, spec.price
-
-
-def _secrets(model: BaseChatModel, spec: ModelSpec) -> list[str]:
-    values = [getattr(model, name, None) for name in type(model).model_fields]
-    found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-    if spec.api_key_env and (key := os.environ.get(spec.api_key_env)):
-        found.append(key)
-    return found
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langchain_avengers.cli import common
-from langchain_avengers.errors import PoolError
+from langchain_avengers.providers import chat_model
 
 if TYPE_CHECKING:
     from langchain_avengers.routing.router import ClusterRouter
@@ -119,31 +119,18 @@ def _members(
     """The router's models, their prices, and further models."""
     models: dict[str, Any]
     if pool is not None:
-        from langchain_avengers.pipeline.pool import Pool
+        from langchain_avengers.pool import Pool
 
         file = Pool.read(pool)
         models = dict(file.models)
         prices = {name: (price.input, price.output) for name, price in file.prices.items()}
     else:
-        models, prices = {name: _build(name, address) for name, address in addresses.items()}, {}
+        models, prices = {name: chat_model(name, address) for name, address in addresses.items()}, {}
     others = {name: models.pop(name) for name in list(models) if name not in router.models_}
     for name, other in others.items():  # the account knows these by their provider's name
         if name in prices and isinstance(provider_name := getattr(other, "model_name", None), str):
             prices.setdefault(provider_name, prices[name])
     return models, prices, others
-
-
-def _build(name: str, address: str) -> Any:
-    try:
-        from langchain.chat_models import init_chat_model
-    except ImportError:
-        raise PoolError(
-            "--model needs the langchain package: pip install 'langchain-avengers[agents]'"
-        ) from None
-    try:
-        return init_chat_model(address)
-    except Exception as error:  # whatever a provider's constructor raises
-        raise PoolError(f"model {name!r}: {' '.join(str(error).split())[:300]}") from None
 
 
 def _print_account(about: dict[str, Any]) -> None:

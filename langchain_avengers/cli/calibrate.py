@@ -111,7 +111,7 @@ def command(
 
 
 def _pool(path: Path, names: list[str] | None) -> Any:
-    from langchain_avengers.pipeline.pool import Pool
+    from langchain_avengers.pool import Pool
 
     pool = Pool.read(path)
     return pool.select(names) if names else pool

@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_avengers.pipeline.tracing import counted
+from langchain_avengers.providers import token_cost
 
 Prices = Mapping[str, tuple[float, float]]
 
@@ -28,7 +29,7 @@ def cost_of(
     price = (prices or {}).get(call["model"])
     if price is not None:
         if usage:
-            return (usage["input_tokens"] * price[0] + usage["output_tokens"] * price[1]) / 1e6, False
+            return sum(token_cost(price, usage["input_tokens"], usage["output_tokens"])), False
         if not call["drawn"]:
             return 0.0, True  # a request that failed without saying what it used
     answer = calibrated.get(call["model"])

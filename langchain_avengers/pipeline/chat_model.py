@@ -47,12 +47,12 @@ from langchain_avengers.pipeline.sampling import (
     Options,
     Request,
     as_chunk,
-    describe,
     usage_of,
     wait_before,
 )
 from langchain_avengers.pipeline.settings import CONTROLS, Settings
 from langchain_avengers.pipeline.tracing import Trace, counters
+from langchain_avengers.providers import describe
 
 T = TypeVar("T")
 ROUTER_VARIABLE = "AVENGERS_ROUTER"

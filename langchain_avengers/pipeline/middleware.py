@@ -14,8 +14,9 @@ from langgraph.errors import GraphBubbleUp
 from langchain_avengers.errors import SamplingError
 from langchain_avengers.pipeline.effects import arun, run
 from langchain_avengers.pipeline.nodes import Pipeline, State, Turn
-from langchain_avengers.pipeline.sampling import Options, describe
+from langchain_avengers.pipeline.sampling import Options
 from langchain_avengers.pipeline.settings import Settings
+from langchain_avengers.providers import describe
 
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 

@@ -35,9 +35,10 @@ from langchain_avengers.pipeline.messages import (
     routing_text,
     unique_tool_calls,
 )
-from langchain_avengers.pipeline.sampling import Draw, Limits, Member, Options, Request, describe
+from langchain_avengers.pipeline.sampling import Draw, Limits, Member, Options, Request
 from langchain_avengers.pipeline.settings import Settings
 from langchain_avengers.pipeline.tracing import Trace
+from langchain_avengers.providers import chat_model, describe
 from langchain_avengers.routing.decision import RoutingDecision
 from langchain_avengers.voting.stopping import leader_is_safe
 from langchain_avengers.voting.voters import Sample, Vote, Voter, resolve_voter
@@ -122,7 +123,7 @@ class Pipeline:
                 f"sample_in_one_request names no model of the pool: {', '.join(sorted(unknown_n))}"
             )
         self.members = {
-            name: Member(name, build(name, models[name]), settings.sample_in_one_request.get(name))
+            name: Member(name, chat_model(name, models[name]), settings.sample_in_one_request.get(name))
             for name in router.models_
         }
         self._helpers = {
@@ -140,7 +141,7 @@ class Pipeline:
                 return self.members[model]
             if ":" not in model:
                 raise PoolError(f"{role} {model!r} names no model of the pool: {', '.join(self.members)}")
-        built = build(role, model)
+        built = chat_model(role, model)
         name = getattr(built, "model_name", None) or getattr(built, "model", None)
         return Member(name if isinstance(name, str) and name not in self.members else role, built)
 
@@ -577,23 +578,6 @@ class Pipeline:
     def fingerprint(self) -> str:
         """Of the router: two pools that route differently never look the same."""
         return str(getattr(self.router, "fingerprint_", ""))
-
-
-def build(name: str, model: Any) -> Any:
-    """A model given as a string, built by LangChain's `init_chat_model`; anything else as it is."""
-    if not isinstance(model, str):
-        return model
-    try:
-        from langchain.chat_models import init_chat_model
-    except ImportError:
-        raise PoolError(
-            f"model {name!r} is given as the string {model!r}, which needs an extra: "
-            "pip install 'langchain-avengers[agents]'"
-        ) from None
-    try:
-        return init_chat_model(model)
-    except Exception as error:
-        raise PoolError(f"model {name!r}: init_chat_model({model!r}) failed: {describe(error)}") from error
 
 
 def finished(

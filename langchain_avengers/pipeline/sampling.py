@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -30,10 +27,7 @@ from langgraph.types import RetryPolicy
 from langchain_avengers.errors import PoolError
 from langchain_avengers.pipeline.effects import Job, Step
 from langchain_avengers.pipeline.tracing import usage_of_request, without
-
-_KEYLIKE = re.compile(r"(?i)\b(?:sk|pk|key|bearer|token)[-_ ][\w.\-]{8,}")
-_MAY_PASS = {408, 409, 425, 429}
-_NEVER_PASSES = (TypeError, AttributeError, NotImplementedError, ImportError)
+from langchain_avengers.providers import describe, retry_after, status_of
 
 
 @dataclass(frozen=True)
@@ -457,23 +451,6 @@ def _within(seconds: float | None, call: Callable[[], Reply]) -> Reply:
         pool.shutdown(wait=False)
 
 
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status an error carries; None when it carries none."""
-    for holder in (error, getattr(error, "response", None)):
-        status = getattr(holder, "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed when made again."""
-    status = status_of(error)
-    if status is not None and status >= 400:
-        return status >= 500 or status in _MAY_PASS
-    return not isinstance(error, _NEVER_PASSES)
-
-
 def wait_before(error: Exception, attempt: int, policy: RetryPolicy) -> float | None:
     """Seconds to wait after failed attempt number `attempt`, from 1; None: make no further attempt.
 
@@ -497,22 +474,6 @@ def _retried(error: Exception, policy: RetryPolicy) -> bool:
     return policy.retry_on(error)
 
 
-def retry_after(error: BaseException) -> float | None:
-    """Seconds a server asked to wait, out of the Retry-After header of its response; None when it did not."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return float(milliseconds) / 1000
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-            return float(value)
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
-
-
 def usage_of(error: BaseException) -> UsageMetadata | None:
     """What a failed request used, where its error tells: openai's errors about a finished completion do."""
     usage = getattr(getattr(error, "completion", None), "usage", None)
@@ -523,15 +484,3 @@ def usage_of(error: BaseException) -> UsageMetadata | None:
         output_tokens=usage.completion_tokens or 0,
         total_tokens=usage.total_tokens or 0,
     )
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line, without anything that looks like a key."""
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    if isinstance(error, TimeoutError) and not text:
-        text = "no answer in time"
-    if error.__cause__ is not None and text in ("", "Connection error."):
-        text = f"{text} ({type(error.__cause__).__name__}: {error.__cause__})".strip()
-    text = _KEYLIKE.sub("***", text)
-    return f"{name}: {text[:300]}" if text else name

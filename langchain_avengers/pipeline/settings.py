@@ -171,7 +171,7 @@ class Settings(BaseModel):
 
     def retries(self) -> RetryPolicy:
         """How failed requests are tried again."""
-        from langchain_avengers.pipeline.sampling import may_pass
+        from langchain_avengers.providers import may_pass
 
         return self.retry_policy or RetryPolicy(
             max_attempts=self.max_retries + 1, max_interval=20.0, retry_on=may_pass

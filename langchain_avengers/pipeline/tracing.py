@@ -21,6 +21,8 @@ from langchain_core.tracers.context import _configure_hooks
 from langchain_core.tracers.schemas import Run
 from langsmith.run_trees import RunTree
 
+from langchain_avengers.providers import token_cost
+
 _BOOKING = "avengers_booking"
 NOSTREAM = "nostream"
 """LangGraph's tag for a model whose tokens are not the graph's answer."""
@@ -190,10 +192,7 @@ class _Booker(BaseCallbackHandler):
             return
         booked: dict[str, Any] = dict(usage)
         if self._price is not None:
-            into, out = (
-                usage["input_tokens"] * self._price[0] / 1e6,
-                usage["output_tokens"] * self._price[1] / 1e6,
-            )
+            into, out = token_cost(self._price, usage["input_tokens"], usage["output_tokens"])
             booked |= {"input_cost": into, "output_cost": out, "total_cost": into + out}
         for run in _running(self._tracers, run_id):
             _book(run, booked)

@@ -13,7 +13,7 @@ import yaml
 
 from benchmarks.readme import DRAWN, PAGES, draw
 from langchain_avengers import ClusterRouter, ScoreTable
-from langchain_avengers.pipeline.pool import Pool
+from langchain_avengers.pool import Pool
 from tests.fakes import HashEmbeddings
 from tests.openai_server import OpenAIServer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "langchain_avengers"
-BELOW = ("errors", "weights")
+BELOW = ("errors", "pool", "providers", "weights")
 ALLOWED = {
     "routing": set(),
     "voting": set(),

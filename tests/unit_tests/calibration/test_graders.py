@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage
 from langchain_avengers.calibration.datasets import question_from
 from langchain_avengers.calibration.graders import Grade, grader_name, make_grader, program
 from langchain_avengers.errors import CalibrationError
-from langchain_avengers.pipeline.pool import Price
+from langchain_avengers.pool import Price
 
 
 async def grade(how: Any, said: str, *, query: str = "q?", **row: Any) -> float:

@@ -6,7 +6,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 
 from langchain_avengers.errors import PoolError
-from langchain_avengers.pipeline.pool import ModelSpec, Pool, Price
+from langchain_avengers.pool import ModelSpec, Pool, Price
 
 
 def write(folder: Path, text: str) -> Path:

@@ -15,7 +15,7 @@ from pydantic import Field
 from langchain_avengers.calibration.runner import Options, acalibrate, calibrate, plan
 from langchain_avengers.calibration.store import Store
 from langchain_avengers.errors import CalibrationError, PoolError
-from langchain_avengers.pipeline.pool import ModelSpec, Pool, Price
+from langchain_avengers.pool import ModelSpec, Pool, Price
 
 QUESTIONS = [{"query": f"q{i}", "answer": str(i), "task": "t"} for i in range(6)]
 

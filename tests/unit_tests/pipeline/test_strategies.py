@@ -12,7 +12,7 @@ from langgraph.types import RetryPolicy
 
 from langchain_avengers import ChatAvengers, create_avengers_graph
 from langchain_avengers.errors import PoolError, SamplingError
-from langchain_avengers.pipeline.pool import Price
+from langchain_avengers.pool import Price
 from tests.fakes import FakeModel, FakeRouter, StatusError, says
 
 SUM = [HumanMessage("What is 7 + 5?")]
