@@ -665,7 +665,8 @@ class Store:
     def rows(self, *, chunk: int = 1000) -> Iterator[dict[str, Any]]:
         """The measured questions as a score table's native rows, streamed in the dataset's order.
 
-        A cell's score and cost are the means over its graded samples; its answer is the first one's.
+        A cell's score and cost are the means over its graded samples; its answer is the first one's. A cell of
+        several samples has them all.
         """
         return (row for _, row in self.measured(chunk=chunk))
 
@@ -677,12 +678,17 @@ class Store:
             for first in range(1, last + 1, chunk):
                 span = (first, first + chunk - 1)
                 cells: dict[int, list[tuple[str, float, float | None, str]]] = {}
+                drawn: dict[int, dict[str, list[dict[str, Any]]]] = {}
                 for model_id, name in models:
                     for question_id, samples in _grouped(connection, model_id, span):
                         costs = [cost for _, cost, _ in samples]
                         known = None if None in costs else sum(c or 0.0 for c in costs) / len(costs)
                         score = sum(score for score, _, _ in samples) / len(samples)
                         cells.setdefault(question_id, []).append((name, score, known, samples[0][2]))
+                        if len(samples) > 1:
+                            drawn.setdefault(question_id, {})[name] = [
+                                {"answer": answer, "score": one} for one, _, answer in samples
+                            ]
                 questions = connection.execute(
                     "SELECT id, body FROM questions WHERE id BETWEEN ? AND ?", span
                 )
@@ -698,6 +704,8 @@ class Store:
                     if costs_ := {name: cost for name, _, cost, _ in measured if cost is not None}:
                         row["costs"] = costs_
                     row["answers"] = {name: answer for name, _, _, answer in measured}
+                    if question_id in drawn:
+                        row["samples"] = drawn[question_id]
                     yield question, row
 
     def table(self) -> ScoreTable:

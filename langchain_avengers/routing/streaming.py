@@ -158,11 +158,16 @@ def _open(path: Path) -> Any:
 def _batches(
     files: Sequence[Path], batch_rows: int, columns: list[str] | None = None
 ) -> Iterator[tuple[Path, Any]]:
-    """Arrow batches of at most `batch_rows` rows with their file; all columns but answers and messages by default."""
+    """Arrow batches of at most `batch_rows` rows with their file.
+
+    By default with all columns but answers, samples and messages.
+    """
     for path in files:
         file = _open(path)
         kept = columns or [
-            name for name in file.schema_arrow.names if not name.startswith("answer:") and name != "messages"
+            name
+            for name in file.schema_arrow.names
+            if not name.startswith(("answer:", "samples:")) and name != "messages"
         ]
         for batch in file.iter_batches(batch_size=batch_rows, columns=kept):
             if len(batch):

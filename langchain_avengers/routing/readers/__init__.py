@@ -39,7 +39,7 @@ from langchain_avengers.routing.readers.objects import (
     read_routerdc,
 )
 from langchain_avengers.routing.readers.traces import read_langsmith
-from langchain_avengers.routing.table import PathLike, ScoreTable
+from langchain_avengers.routing.rows import TableData, join
 
 __all__ = [
     "ENDINGS",
@@ -60,10 +60,12 @@ __all__ = [
     "write_parquet",
 ]
 
+PathLike = str | os.PathLike[str]
+
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 """Endings (before `.gz`) of the files of a folder that are read; files of other endings are not tables."""
 
-FORMATS: dict[str, Callable[[Path, str | None], ScoreTable]] = {
+FORMATS: dict[str, Callable[[Path, str | None], TableData]] = {
     "native": read_native,
     "avengers": read_avengers,
     "routerdc": read_routerdc,
@@ -88,7 +90,7 @@ def read(
     format: str = "auto",
     task: str | None = None,
     probabilities: bool | None = None,
-) -> ScoreTable:
+) -> TableData:
     """Read files into one table; `ScoreTable.read` says how."""
     if format != "auto" and format not in FORMATS:
         raise TableError(f"format {format!r} is not known; give one of auto, {', '.join(FORMATS)}")
@@ -105,7 +107,7 @@ def read(
         if table.tasks is None and (len(files) > 1 or name not in _OURS):
             table = table.with_task(task_of(file))
         tables.append(table)
-    return tables[0] if len(tables) == 1 else ScoreTable.concat(tables)
+    return tables[0] if len(tables) == 1 else join(tables)
 
 
 def sniff(path: Path) -> str:
@@ -142,7 +144,7 @@ def _sniff_json(path: Path, text: str) -> str:
             return "llmrouterbench"
         row = next((row for _, row in json_rows(path)), None)  # says what is wrong, and where
     keys = set(row) if isinstance(row, dict) else set()
-    if {"query", "scores"} <= keys:
+    if {"query", "scores"} <= keys or {"query", "samples"} <= keys:
         return "native"
     if {"query", "records"} <= keys:
         return "avengers"

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from langchain_avengers.errors import TableError
 from langchain_avengers.routing.readers.files import UNREADABLE, open_bytes, parquet_library, parse
-from langchain_avengers.routing.table import ScoreTable, TableBuilder
+from langchain_avengers.routing.rows import RowBuilder, TableData, check
 
 QUERY = ("query", "question", "prompt")
 TASK = ("task", "dataset", "category", "eval_name")
@@ -45,14 +45,15 @@ class _Columns:
     model: str | None = None
     key: str | None = None
     messages: str | None = None
+    samples: dict[str, str] = field(default_factory=dict)
 
 
-def read_csv(path: Path, task: str | None = None) -> ScoreTable:
+def read_csv(path: Path, task: str | None = None) -> TableData:
     """A wide or long frame (`read_frame`) as CSV."""
     return _read_csv(path, task, columns_of)
 
 
-def read_routerbench(path: Path, task: str | None = None) -> ScoreTable:
+def read_routerbench(path: Path, task: str | None = None) -> TableData:
     """RouterBench's CSV (arXiv 2403.12031).
 
     A column of scores a model, its answers in `MODEL|model_response` and costs in `MODEL|total_cost`, the
@@ -62,7 +63,7 @@ def read_routerbench(path: Path, task: str | None = None) -> ScoreTable:
     return _read_csv(path, task, _routerbench_columns, text=_literal)
 
 
-def read_embedllm(path: Path, task: str | None = None) -> ScoreTable:
+def read_embedllm(path: Path, task: str | None = None) -> TableData:
     """EmbedLLM's CSV (arXiv 2410.02223), one row an answer.
 
     Columns `prompt_id`, `prompt`, `model_name`, `label`, `category`; `model_id` and `category_id` are not
@@ -72,7 +73,7 @@ def read_embedllm(path: Path, task: str | None = None) -> ScoreTable:
     return _read_csv(path, task, columns_of, repeated="max")
 
 
-def read_parquet(path: Path, task: str | None = None) -> ScoreTable:
+def read_parquet(path: Path, task: str | None = None) -> TableData:
     """A wide or long frame (`read_frame`) as Parquet."""
     pq = parquet_library(path)
     import pyarrow as pa
@@ -94,13 +95,13 @@ def read_parquet(path: Path, task: str | None = None) -> ScoreTable:
     return _read_columns(str(path), names, lambda name: frame.column(name).to_pylist(), numbers, task)
 
 
-def read_frame(frame: Any, *, task: str | None = None) -> ScoreTable:
+def read_frame(frame: Any, *, task: str | None = None) -> TableData:
     """A pandas DataFrame, wide or long.
 
     Wide, one row a query: a query column (`query`, `question` or `prompt`), optionally a task column (`task`,
     `dataset`, `category` or `eval_name`), scores in `score:MODEL` columns (where there is none, in every further
-    column, named by its model), and optionally `cost:MODEL`, `answer:MODEL`, and `messages` (a query's chat
-    messages, as a list or as JSON).
+    column, named by its model), and optionally `cost:MODEL`, `answer:MODEL`, `samples:MODEL` (a list of
+    {"answer", "score"}; not in CSV), and `messages` (a query's chat messages, as a list or as JSON).
 
     Long, one row an answer, where there are a model column (`model`, `model_name` or `model_id`) and a score
     column (`score` or `label`): optionally also `cost`, and `answer` or `response`. Rows of the same task, query
@@ -132,7 +133,7 @@ def read_frame(frame: Any, *, task: str | None = None) -> ScoreTable:
     return _read_columns("frame", names, values, numbers, task)
 
 
-def write_parquet(table: ScoreTable, file: IO[bytes]) -> None:
+def write_parquet(table: TableData, file: IO[bytes]) -> None:
     """Write a table as a wide frame; `read_parquet` gives the same table back."""
     try:
         import pyarrow as pa
@@ -152,6 +153,11 @@ def write_parquet(table: ScoreTable, file: IO[bytes]) -> None:
             columns[f"cost:{model}"] = pa.array(table.costs[:, number], pa.float32(), from_pandas=True)
         if table.answers is not None:
             columns[f"answer:{model}"] = pa.array(table.answers[:, number].tolist(), pa.string())
+        if table.samples is not None:
+            kind = pa.list_(pa.struct({"answer": pa.string(), "score": pa.float64()}))
+            cells = table.samples[:, number].tolist()
+            drawn = [None if cell is None else [one._asdict() for one in cell] for cell in cells]
+            columns[f"samples:{model}"] = pa.array(drawn, kind)
     pq.write_table(pa.table(columns), file)
 
 
@@ -172,7 +178,7 @@ def columns_of(where: str, names: Sequence[str]) -> _Columns:
         return _Columns(query, task, {"": score}, costs, answers, model=model, key=key)
     prefixed = {
         kind: {name.split(":", 1)[1]: name for name in names if name.startswith(f"{kind}:")}
-        for kind in ("score", "cost", "answer")
+        for kind in ("score", "cost", "answer", "samples")
     }
     messages = "messages" if "messages" in names else None
     known = {
@@ -190,7 +196,15 @@ def columns_of(where: str, names: Sequence[str]) -> _Columns:
     scores = prefixed["score"] or {name: name for name in rest}
     if not scores:
         raise TableError(f"{where}: no column of scores; name one by each model")
-    return _Columns(query, task, scores, prefixed["cost"], prefixed["answer"], messages=messages)
+    return _Columns(
+        query,
+        task,
+        scores,
+        prefixed["cost"],
+        prefixed["answer"],
+        messages=messages,
+        samples=prefixed["samples"],
+    )
 
 
 def _routerbench_columns(where: str, names: Sequence[str]) -> _Columns:
@@ -215,8 +229,8 @@ def _read_csv(
     *,
     text: Callable[[str], str] | None = None,
     repeated: Repeated = "error",
-) -> ScoreTable:
-    builder = TableBuilder()
+) -> TableData:
+    builder = RowBuilder()
     limit = csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 128 kB that are the default
     where = "line 0"
     try:
@@ -250,7 +264,7 @@ def _read_csv(
         raise TableError(f"{path}: not readable CSV, after {where}: {error}") from None
     finally:
         csv.field_size_limit(limit)
-    return builder.table(str(path))
+    return builder.build(str(path))
 
 
 def _read_columns(
@@ -259,7 +273,7 @@ def _read_columns(
     values: Callable[[str], list[Any]],
     numbers: Callable[[str], Floats | None],
     task: str | None,
-) -> ScoreTable:
+) -> TableData:
     """A table from columns: `values` gives one as a list, `numbers` as floats where it holds numbers, else None."""
     columns = columns_of(source, names)
     if columns.model is None and columns.messages is None:
@@ -269,8 +283,9 @@ def _read_columns(
             return _wide(source, columns, values, scores, costs, task)
     used = [columns.query, columns.task, columns.model, columns.key, columns.messages]
     used += [*columns.scores.values(), *columns.costs.values(), *columns.answers.values()]
+    used += columns.samples.values()
     taken = {name: values(name) for name in used if name is not None}
-    builder = TableBuilder()
+    builder = RowBuilder()
     for number, cells in enumerate(zip(*taken.values(), strict=True)):
         row = dict(zip(taken, cells, strict=True))
         where = f"{source}, row {number}"
@@ -278,7 +293,7 @@ def _read_columns(
             given = row[columns.messages]
             row[columns.query] = parse(where, given) if isinstance(given, str) else list(given)
         _add(builder, where, row, columns, task, "error")
-    return builder.table(source)
+    return builder.build(source)
 
 
 def _wide(
@@ -288,31 +303,34 @@ def _wide(
     scores: Mapping[str, Floats | None],
     costs: Mapping[str, Floats | None],
     task: str | None,
-) -> ScoreTable:
+) -> TableData:
     """A wide frame whose scores and costs are numbers, without an object a cell."""
     models = list(scores)
     queries = [query.tolist() if isinstance(query, np.ndarray) else query for query in values(columns.query)]
     unknown, unsaid = np.full(len(queries), np.nan), [None] * len(queries)
     answers = {model: values(name) for model, name in columns.answers.items()}
-    if orphan := next((name for name in (*costs, *answers) if name not in scores), None):
-        raise TableError(f"{source}: model {orphan!r} has costs or answers and no column of scores")
+    samples = {model: values(name) for model, name in columns.samples.items()}
+    if orphan := next((name for name in (*costs, *answers, *samples) if name not in scores), None):
+        raise TableError(f"{source}: model {orphan!r} has costs, answers or samples and no column of scores")
     tasks: list[Any] = [task] * len(queries) if task or not columns.task else values(columns.task)
     said = [answers.get(model, unsaid) for model in models]
+    drawn = [samples.get(model, unsaid) for model in models]
     try:
-        return ScoreTable(
+        return check(
             queries,
             models,
             np.array(list(scores.values())).T,
             tasks=tasks if any(tasks) else None,
             costs=np.array([costs.get(model, unknown) for model in models]).T if costs else None,
             answers=list(zip(*said, strict=True)) if answers else None,
+            samples=list(zip(*drawn, strict=True)) if samples else None,
         )
     except TableError as error:
         raise TableError(f"{source}{', ' if str(error).startswith('row ') else ': '}{error}") from None
 
 
 def _add(
-    builder: TableBuilder,
+    builder: RowBuilder,
     where: str,
     row: Mapping[str, Any],
     columns: _Columns,
@@ -323,11 +341,11 @@ def _add(
     query = query.tolist() if isinstance(query, np.ndarray) else query
     task = task or (row[columns.task] or None if columns.task else None)
     if columns.model is None:
-        scores, costs, answers = (
+        scores, costs, answers, samples = (
             {model: row[name] for model, name in kind.items()}
-            for kind in (columns.scores, columns.costs, columns.answers)
+            for kind in (columns.scores, columns.costs, columns.answers, columns.samples)
         )
-        builder.add(where, query, scores, costs, answers, task)
+        builder.add(where, query, scores, costs, answers, task, samples)
         return
     score, cost, answer = (
         row[kind[""]] if kind else None for kind in (columns.scores, columns.costs, columns.answers)

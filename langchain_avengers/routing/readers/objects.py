@@ -14,24 +14,24 @@ import numpy as np
 
 from langchain_avengers.errors import TableError
 from langchain_avengers.routing.readers.files import json_rows, lines, need, parse
-from langchain_avengers.routing.table import ScoreTable, TableBuilder
+from langchain_avengers.routing.rows import RowBuilder, TableData, check
 
 
-def read_native(path: Path, task: str | None = None) -> ScoreTable:
+def read_native(path: Path, task: str | None = None) -> TableData:
     """Native rows (`ScoreTable.from_rows`), as JSON Lines or a JSON list."""
-    builder = TableBuilder()
+    builder = RowBuilder()
     for where, row in json_rows(path):
         builder.add_native(where, row, task=task)
-    return builder.table(str(path))
+    return builder.build(str(path))
 
 
-def read_avengers(path: Path, task: str | None = None) -> ScoreTable:
+def read_avengers(path: Path, task: str | None = None) -> TableData:
     """`{query, dataset, records: {model: score}, usages?: {model: {cost}}}` of Avengers and Avengers-Pro.
 
     A model without a record is not measured, and one without a usage has no known cost. Other fields
     (`index`, token counts) are not kept.
     """
-    builder = TableBuilder()
+    builder = RowBuilder()
     for where, given in json_rows(path):
         row = need(where, given, "query", "records")
         usages = row.get("usages")
@@ -44,10 +44,10 @@ def read_avengers(path: Path, task: str | None = None) -> ScoreTable:
             if usage is not None:
                 costs[model] = need(f"{where}, usages of {model!r}", usage).get("cost")
         builder.add(where, row["query"], row["records"], costs, task=task or row.get("dataset"))
-    return builder.table(str(path))
+    return builder.build(str(path))
 
 
-def read_routerdc(path: Path, task: str | None = None, *, probabilities: bool | None = None) -> ScoreTable:
+def read_routerdc(path: Path, task: str | None = None, *, probabilities: bool | None = None) -> TableData:
     """RouterDC's `{question, scores}` (arXiv 2409.19886).
 
     The multiple-choice and MATH files (MMLU, CMMLU, ARC, C-EVAL, MATH) hold the probability of the right
@@ -60,21 +60,21 @@ def read_routerdc(path: Path, task: str | None = None, *, probabilities: bool | 
         probabilities: Which of the two the file is. None takes it for the first when any of its scores is not
             a multiple of 0.1.
     """
-    builder = TableBuilder()
+    builder = RowBuilder()
     for where, given in json_rows(path):
         row = need(where, given, "question", "scores")
         builder.add(where, row["question"], row["scores"], task=task)
-    table = builder.table(str(path))
+    table = builder.build(str(path))
     if probabilities is None:
         tenths = table.scores * 10
         probabilities = bool((np.abs(tenths - np.rint(tenths)) > 1e-4).any())
     if not probabilities:
         return table
     right = np.where(np.isnan(table.scores), np.nan, table.scores > 0)
-    return ScoreTable(table.queries, table.models, right, tasks=table.tasks)
+    return check(table.queries, table.models, right, tasks=table.tasks)
 
 
-def read_llmrouterbench(paths: Sequence[Path], task: str | None = None) -> ScoreTable:
+def read_llmrouterbench(paths: Sequence[Path], task: str | None = None) -> TableData:
     """Result files of LLMRouterBench, each the `records` of one model on one data set, joined into one table.
 
     Model and data set are the file's `model_name` and `dataset_name`, else those of its folders,
@@ -83,7 +83,7 @@ def read_llmrouterbench(paths: Sequence[Path], task: str | None = None) -> Score
     else `prediction`. As the benchmark's own loader does, demo runs are passed over, and so are older runs
     (by the time in the file's name) of the same model, data set and split; a warning says how many.
     """
-    builder = TableBuilder()
+    builder = RowBuilder()
     passed_over = 0
     for _, group in groupby(sorted(paths, key=lambda path: path.parent), key=lambda path: path.parent):
         newest: dict[tuple[str, ...], tuple[str, Path, object]] = {}
@@ -101,7 +101,7 @@ def read_llmrouterbench(paths: Sequence[Path], task: str | None = None) -> Score
     if passed_over:
         said = f"{passed_over} LLMRouterBench files were not read: demo runs, or older runs of the same"
         warnings.warn(said, stacklevel=2)
-    return builder.table(str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files")
+    return builder.build(str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files")
 
 
 def _identity(path: Path, result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def _stamp(path: Path) -> str:
 
 
 def _add_records(
-    builder: TableBuilder, path: Path, records: object, source: tuple[str, str], model: str, task: str
+    builder: RowBuilder, path: Path, records: object, source: tuple[str, str], model: str, task: str
 ) -> None:
     if not isinstance(records, list):
         raise TableError(f"{path}: records is a {type(records).__name__}, not a list")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_avengers.errors import TableError
-from langchain_avengers.routing.table import ScoreTable, TableBuilder
+from langchain_avengers.routing.rows import RowBuilder, TableData
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -28,7 +28,7 @@ def read_langsmith(
     feedback_key: str,
     client: Client | None = None,
     limit: int | None = None,
-) -> ScoreTable:
+) -> TableData:
     """The runs of a project that have feedback, each as a row with one measured cell.
 
     The score is the mean of the run's feedback scores of that key, so that several reviewers count once. The
@@ -50,7 +50,7 @@ def read_langsmith(
         from langsmith import Client as DefaultClient
 
         client = DefaultClient()
-    builder = TableBuilder()
+    builder = RowBuilder()
     skipped: Counter[str] = Counter()
     try:
         has_feedback = f"eq(feedback_key, {json.dumps(feedback_key)})"
@@ -79,7 +79,7 @@ def read_langsmith(
         warnings.warn(f"{sum(skipped.values())} of {len(runs)} runs left out: {why}", stacklevel=3)
     if not len(builder):
         raise TableError(f"LangSmith project {project}: no run with feedback {feedback_key!r} became a row")
-    return builder.table(f"LangSmith project {project}")
+    return builder.build(f"LangSmith project {project}")
 
 
 def _runs(client: Client, project: str, **query: Any) -> list[Run]:

@@ -90,10 +90,12 @@ async def test_table_and_exports(tmp_path: Path, store: Store) -> None:
             store.grade(model, question, 0, 1.0, None)
             store.grade(model, question, 1, 0.5, "half")
     store.end_run(run, "complete")
+    drawn = [{"answer": "yes", "score": 1.0}, {"answer": "no", "score": 0.5}]
     assert list(store.rows()) == [
-        {"query": "q0", "task": "t", "scores": {"a": 0.75}, "costs": {"a": 0.5}, "answers": {"a": "yes"}},
+        {"query": "q0", "task": "t", "scores": {"a": 0.75}, "costs": {"a": 0.5}, "answers": {"a": "yes"},
+         "samples": {"a": drawn}},
         {"query": "q1", "task": "t", "scores": {"a": 0.75, "b": 0.75}, "costs": {"a": 0.5},
-         "answers": {"a": "yes", "b": "yes"}},
+         "answers": {"a": "yes", "b": "yes"}, "samples": {"a": drawn, "b": drawn}},
     ]  # fmt: skip
     assert list(store.rows(chunk=1)) == list(store.rows())
     table = store.table()

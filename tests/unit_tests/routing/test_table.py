@@ -464,3 +464,83 @@ def test_equality() -> None:
     assert pickle.loads(pickle.dumps(table)) == table  # what joblib does
     with pytest.raises(TypeError):
         hash(table)
+
+
+# -- samples
+
+
+ROW = {
+    "query": "7 + 5?",
+    "task": "sums",
+    "samples": {
+        "small": [
+            {"answer": "12", "score": 1.0},
+            {"answer": "13", "score": 0},
+            {"answer": None, "score": None},
+        ],
+        "large": [{"answer": "12", "score": None}],
+    },
+    "metadata": {"reference": "12"},
+}
+
+
+def sampled() -> ScoreTable:
+    other = {
+        "query": "Capital of Peru?",
+        "task": "facts",
+        "scores": {"large": 1},
+        "answers": {"large": "Lima"},
+    }
+    return ScoreTable.from_rows([ROW, other])
+
+
+def test_the_score_of_samples_is_the_mean_of_the_graded_ones() -> None:
+    table = sampled()
+    np.testing.assert_array_equal(table.scores, np.array([[0.5, NAN], [NAN, 1]], np.float32))
+    assert table.answers is not None
+    assert table.answers.tolist() == [["12", "12"], [None, "Lima"]]
+    assert table.recorded(0, 0) == (("12", 1.0), ("13", 0.0), (None, None))
+    assert table.recorded(1, 1) == (("Lima", 1.0),)
+    assert table.recorded(1, 0) == ()
+    assert table.n_samples.tolist() == [[3, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_samples_go_through_files(name: str, tmp_path: Path) -> None:
+    sampled().write(tmp_path / name)
+    assert ScoreTable.read(tmp_path / name) == sampled()
+
+
+def test_samples_stay_with_their_rows_and_models() -> None:
+    table = sampled()
+    assert table.samples is not None
+    assert table.select_rows([1]).samples is None
+    assert table.select_rows([1, 0]).recorded(1, 0) == table.recorded(0, 0)
+    assert table.select_models(["large", "small"]).recorded(0, 1) == table.recorded(0, 0)
+    assert table.concat(table).recorded(2, 0) == table.recorded(0, 0)
+    train, test = table.split(0.5)
+    assert ScoreTable.concat([train, test]).select_models(table.models).n_samples.sum() == 5
+    assert table != ScoreTable(table.queries, table.models, table.scores, tasks=table.tasks)
+
+
+def test_samples_at_construction() -> None:
+    table = ScoreTable(["q"], ["a", "b"], [[None, 1]], samples=[[[("x", 1), ("y", 0)], None]])
+    assert table.scores.tolist() == [[0.5, 1]]
+    assert table.recorded(0, 0) == (("x", 1.0), ("y", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"samples": {"small": "12"}}, "row 0: the samples of 'small' are '12' (str)"),
+        ({"samples": {"small": [3]}}, "row 0: a sample of 'small' is 3 (int)"),
+        ({"samples": {"small": [{"text": "12"}]}}, "the unknown field 'text'"),
+        ({"samples": {"small": [{"answer": "12", "score": 2}]}}, "the score of 'small' is 2"),
+        ({"samples": {"small": [{"answer": 12, "score": 1}]}}, "the answer of 'small' is 12 (int)"),
+        ({"scores": {"small": 0.9}}, "the score of 'small' is 0.9, and its samples have the mean 0.5"),
+    ],
+)
+def test_samples_that_are_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(TableError) as caught:
+        ScoreTable.from_rows([ROW | change])
+    assert says in str(caught.value)
