@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 
-from langchain_avengers.voting._numbers import known_unit
-from langchain_avengers.voting._question import Question, read_question
-from langchain_avengers.voting.answers import Answer
+from langchain_avengers.voting.extraction.answer import Answer
+from langchain_avengers.voting.extraction.quantity import known_unit
+from langchain_avengers.voting.extraction.question import NOTHING, Asked, read_question
 
 _MATH_SECONDS = 5.0  # for one comparison, after which the helper process is ended
 _START_SECONDS = 60.0
@@ -107,14 +107,14 @@ def needs_time(answers: Sequence[Answer | None]) -> bool:
     return any(a is not None and a.kind in ("math", "list") for a in answers) and math_verify_installed()
 
 
-def _family(kind: str, asked: Question) -> str | None:
+def _family(kind: str, asked: Asked) -> str | None:
     """Kinds whose members may agree although their canonical forms differ."""
     if kind in ("number", "math", "list"):
         return "quantity"
     return "truth" if kind == "text" and asked.yes_no else None
 
 
-def _same(a: Answer, b: Answer, asked: Question) -> bool:
+def _same(a: Answer, b: Answer, asked: Asked) -> bool:
     if a.kind == b.kind == "number":
         return _same_number(a, b, asked)
     if a.kind == b.kind and a.value == b.value:
@@ -131,7 +131,7 @@ def _same(a: Answer, b: Answer, asked: Question) -> bool:
 # --- numbers ------------------------------------------------------------------------------------------------
 
 
-def _same_number(a: Answer, b: Answer, asked: Question) -> bool:
+def _same_number(a: Answer, b: Answer, asked: Asked) -> bool:
     if a.number is None or b.number is None:
         return a.value == b.value
     x, y = a.number, b.number
@@ -194,7 +194,7 @@ def _same_list(a: str, b: str) -> bool | None:
         top, _, bottom = part.partition("/")
         values.append(Answer("number", part, float(top) / float(bottom or 1)))
     half = len(parts[0])
-    return all(_same_number(x, y, Question()) for x, y in zip(values[:half], values[half:], strict=True))
+    return all(_same_number(x, y, NOTHING) for x, y in zip(values[:half], values[half:], strict=True))
 
 
 # --- mathematics --------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class _Worker:
         self.stop()
         self._owner = os.getpid()
         self._lines = queue.Queue()
-        command = [sys.executable, "-m", "langchain_avengers.voting._math_worker"]
+        command = [sys.executable, "-m", "langchain_avengers.voting.math_worker"]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -16,9 +16,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
-from langchain_avengers.voting._text import bare
 from langchain_avengers.voting.answers import Answer, extract_message
 from langchain_avengers.voting.equivalence import needs_time, partition
+from langchain_avengers.voting.extraction.text import bare
 
 
 @dataclass(frozen=True, slots=True)

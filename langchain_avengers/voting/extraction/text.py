@@ -264,6 +264,9 @@ def _closes_last(inner: str) -> bool:
     return depth == 0
 
 
+SENTENCE = re.compile(r"(?<=[.!?])[\"')*\]]*\s+(?=[A-Z\"'(*\\$\[]|$)|[。！？]|\n")
+BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+WORD = re.compile(r"\w")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\S)")
 _SPACE = re.compile(r"\s+")
 

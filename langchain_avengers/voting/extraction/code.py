@@ -1,18 +1,18 @@
-"""Code and structured data in canonical form."""
+"""The code of a reply, and code in canonical form."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from langchain_avengers.voting._text import literal
+from langchain_avengers.voting.extraction.answer import Answer
+from langchain_avengers.voting.extraction.question import Asked
+from langchain_avengers.voting.extraction.structured import is_data
+from langchain_avengers.voting.extraction.text import Block
 
 _MAX = 100_000  # characters; beyond it code is compared as text
 _PYTHON = ("python", "py", "python3", "py3")
-_DATA = {"json", "json5", "jsonc", "yaml", "yml"}
 _PROSE = {
     "text",
     "txt",
@@ -37,15 +37,10 @@ _CODE_LINE = re.compile(
 )
 
 
-def is_data(language: str) -> bool:
-    """Whether a fence of this language holds data rather than code."""
-    return language in _DATA
-
-
 def is_code(language: str, text: str) -> bool:
     """Whether a fenced block holds code: by its tag, else by its lines."""
     if language:
-        return language not in _DATA and language not in _PROSE
+        return not is_data(language) and language not in _PROSE
     return _CODE_LINE.search(text) is not None and "\\boxed" not in text
 
 
@@ -177,57 +172,58 @@ def _squeeze(text: str, language: str) -> str:
     return re.sub(r" ?([^\w\s\"']) ?", r"\1", text).strip()
 
 
-def load_data(text: str, language: str = "json") -> Any:
-    """The value of a JSON text (or, by its tag, YAML, or a Python literal).
+def read_code(prose: str, blocks: list[Block], asked: Asked) -> Answer | None:
+    """The code of an answer: the block that defines what the question names or, failing that, something, with the
+    definitions of earlier blocks that it uses; or code without a fence.
 
-    Raises:
-        ValueError: If it is none.
+    Of several blocks that define the same, the first counts, unless the text takes it back.
     """
-    text = text.strip()
-    if len(text) > _MAX:
-        raise ValueError("too long")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if language in ("yaml", "yml") and not re.search(
-        r"(?m)(?:^|[\s,\[{])[&*!]\w", text
-    ):  # no anchors: they can explode
-        import yaml
+    found = [
+        (i, block)
+        for i, block in enumerate(blocks)
+        if (is_code(block.language, block.text) or (asked.code and not is_data(block.language)))
+        and block.text.strip()
+        and (block.closed or is_whole(block.text, block.language))
+    ]
+    if not found:
+        loose = None if blocks else find_code(prose, eager=asked.code)
+        return None if loose is None else code_answer(loose)
+    names = [definitions(block.text) for _, block in found]
+    best = max(
+        range(len(found)),
+        key=lambda k: (
+            bool(names[k] & asked.entries),
+            bool(names[k]),
+            0 if names[k] else len(found[k][1].text),
+        ),
+    )
+    while (
+        later := next((k for k in range(best + 1, len(found)) if names[k] & names[best]), None)
+    ) is not None:
+        if not _TAKEN_BACK.search(
+            prose.partition(f"\x00{found[best][0]}\x00")[2].partition(f"\x00{found[later][0]}\x00")[0]
+        ):
+            break
+        best = later
+    text = found[best][1].text
+    known = names[best]
+    for k in range(best - 1, -1, -1):
+        if (
+            found[k][1].language == found[best][1].language
+            and not names[k] & known
+            and any(name in text for name in names[k])
+        ):
+            text, known = f"{found[k][1].text}\n\n{text}", known | names[k]
+    return code_answer(text, found[best][1].language)
 
-        try:
-            return yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise ValueError(str(error)) from None
-    value = literal(text)
-    if isinstance(value, dict | list):
-        return value
-    raise ValueError("not a container")
+
+def code_answer(text: str, language: str = "") -> Answer | None:
+    """Code as an answer; `None` when it is comments alone."""
+    value = canonical_code(text, language)
+    return Answer("code", value) if value.strip() else None
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no whitespace; 1.0 is written as 1, and strings without outer whitespace.
-
-    Raises:
-        ValueError: If the value is no JSON or nests too deep.
-    """
-    try:
-        return json.dumps(_plain_values(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (RecursionError, TypeError) as error:
-        raise ValueError(str(error)) from None
-
-
-def _plain_values(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, Mapping):
-        return {str(key): _plain_values(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_values(inner) for inner in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if hasattr(value, "model_dump"):
-        return _plain_values(value.model_dump(mode="json"))
-    return str(value)
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|oops|mistake|incorrect|wrong|bug|correct(?:ed|ion)?|fix(?:ed|es)?|revised|updated|actually|improved)\b",
+    re.I,
+)

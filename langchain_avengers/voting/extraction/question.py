@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
-from langchain_avengers.voting._numbers import find_numbers, known_unit, plain_math
-from langchain_avengers.voting._text import literal, normal_form, plain, unwrap
+from langchain_avengers.voting.extraction.quantity import find_numbers, known_unit, plain_math
+from langchain_avengers.voting.extraction.text import literal, normal_form, plain, unwrap
 
 # A letter at the start of a line or in parentheses: `A) x`, `(A) x`, `A. x`, `**A.** x`, `[A] x`, `A、x`
 _OPTION = re.compile(
@@ -63,7 +63,7 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Asked:
     """What was read off a question.
 
     Attributes:
@@ -91,16 +91,16 @@ class Question:
     entries: frozenset[str] = frozenset()
 
 
-NOTHING = Question()
+NOTHING = Asked()
 
 
-def read_question(question: str | None) -> Question:
+def read_question(question: str | None) -> Asked:
     """What `question` fixes about its answer; cached."""
     return NOTHING if not question else _read(question[-20_000:])
 
 
 @lru_cache(maxsize=256)
-def _read(question: str) -> Question:
+def _read(question: str) -> Asked:
     if question.lstrip()[:2] in ("['", '["'):
         question = unwrap_question(question)
     options = read_options(question)
@@ -113,7 +113,7 @@ def _read(question: str) -> Question:
     for tested in re.findall(r"^\s*assert\b(.*)", stem, re.M):
         entries += re.findall(r"(?<!\.)\b([A-Za-z_]\w*)\(", tested)
     number = bool(_ASKS_NUMBER.search(stem))
-    return Question(
+    return Asked(
         options=options,
         number=number and not options,
         percent=bool(_PERCENT.search(stem)),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from langchain_avengers.voting._numbers import _USUAL, parse_quantity
-from langchain_avengers.voting._text import normal_form, undress
+from langchain_avengers.voting.extraction.quantity import USUAL, parse_quantity
+from langchain_avengers.voting.extraction.text import normal_form, undress
 
 _WORD = (
     r"(?:option|choice|answer choice|answer|letter|alternative|statement|response|opción|opção|opzione"
@@ -231,7 +231,7 @@ def _by_text(prose: str, options: dict[str, str]) -> str | None:
             if len(option) > 1
             and option in folded
             and re.search(rf"(?<!\w){re.escape(option)}(?!\w)", folded)
-            and not _USUAL.fullmatch(option)  # numbers are compared by value
+            and not USUAL.fullmatch(option)  # numbers are compared by value
         ]
         # of options inside one another (`7` and `17 cm`, `iron` and `iron oxide`) the longest is meant
         longest = [

@@ -249,7 +249,7 @@ _LEAD = re.compile(
     re.I,
 )
 _VARIABLE = re.compile(r"\\?[A-Za-z]\w{0,10}(?:_\{?\w{1,5}\}?)?(?:\([A-Za-z]\))?\s*=\s*(?!=)")
-_USUAL = re.compile(r"([$€£]?)(-?[0-9]{1,18})(?:\.([0-9]{1,18}))?")
+USUAL = re.compile(r"([$€£]?)(-?[0-9]{1,18})(?:\.([0-9]{1,18}))?")
 _NO_UNIT = re.compile(r"(?:st|nd|rd|th|or|and|to|plus|minus|times|x)\b")
 _UNIT = re.compile(
     r"(?:[^\W\d_]|[°$€£¥¢²³])(?:[^\W\d_]|[°²³/.'’$^()\-]|(?<=\^)\d|(?<=\^\{)\d|\s)*(?:(?:\^\{?|(?<=m))\d\}?)?"
@@ -264,7 +264,7 @@ def parse_quantity(text: str) -> Quantity | None:
     """
     if len(text) > 200:
         return None
-    if usual := _USUAL.fullmatch(text):  # many times faster than what follows
+    if usual := USUAL.fullmatch(text):  # many times faster than what follows
         currency, whole, decimals = usual.groups("")
         return Quantity(Fraction(int(whole + decimals), 10 ** len(decimals)), currency)
     text = plain_math(text).strip()

@@ -1,0 +1,142 @@
+"""What a worked answer without a marker concludes: its final number, or yes and no."""
+
+from __future__ import annotations
+
+import re
+
+from langchain_avengers.voting.extraction.answer import Answer
+from langchain_avengers.voting.extraction.expression import (
+    CLOCK,
+    MEASURES,
+    read_clock,
+    read_compound,
+    read_list,
+)
+from langchain_avengers.voting.extraction.picking import RIGHT_SIDE, agree, number_answer, pick_number
+from langchain_avengers.voting.extraction.quantity import find_numbers, parse_quantity, plain_math
+from langchain_avengers.voting.extraction.question import Asked
+from langchain_avengers.voting.extraction.spans import read_exact
+from langchain_avengers.voting.extraction.text import BOLD, SENTENCE, WORD, plain, undress
+
+
+def read_yes_no(lines: str) -> Answer | None:
+    """Yes or no, true or false, when the text opens with it or its last sentences say it."""
+    text = _EITHER.sub("", lines.strip().strip("\"'(").casefold())
+    if opening := re.match(
+        r"(yes|no(?! one\b)|true|false|correct|incorrect|是的?|不是|否|对|错误?|正确)(?![\w'])", text
+    ):
+        word = {"correct": "true", "incorrect": "false"}.get(opening[1], opening[1])
+        return Answer(
+            "text",
+            {
+                "是": "yes",
+                "是的": "yes",
+                "对": "yes",
+                "正确": "yes",
+                "不是": "no",
+                "否": "no",
+                "错": "no",
+                "错误": "no",
+            }.get(word, word),
+        )
+    for sentence in reversed([s for s in SENTENCE.split(text) if s and s.strip()][-2:]):
+        if opening := _VERDICT_OPENS.match(sentence):
+            return Answer("text", opening[1])
+        if len(found := set(re.findall(r"\b(true|false|yes)\b", sentence))) == 1:
+            word = found.pop()
+            if re.search(rf"\bnot (?:\w+ )?{word}\b", sentence):
+                return Answer("text", {"true": "false", "false": "true", "yes": "no"}[word])
+            return Answer("text", word)
+    return None
+
+
+_EITHER = re.compile(r"\(?\b(?:yes(?: or |/)no|true(?: or |/)false)\b\)?")
+_VERDICT_OPENS = re.compile(
+    r"\W*(?:(?:so|therefore|thus|hence|overall|in conclusion|in short)\b\W*)?(yes|no)\s*(?:[,.;:!–—-]|$)"
+)
+
+
+_CONCLUSION = re.compile(
+    r"\W*(?:so|therefore|thus|hence|in total|in conclusion|altogether|finally|consequently|this"
+    r" means|as a result|overall|total|"
+    r"in summary|that(?:'s| is)|which means|因此|所以|故|总共|一共"
+    r"|综上)\b",
+    re.I,
+)
+_ROOTS = re.compile(r"\b([A-Za-z])\s*=[^=,;]{1,30}?(?:,|\bor\b|\band\b)[\s$]*\1\s*=[^=,;]{1,30}$")
+_PERSONS = frozenset(("who", "whose", "whom", "where"))
+_COPULA = re.compile(r"(?:\b(?:is|are|was|were|equals)|=)\s*$")
+_ASSIGNED = re.compile(r"\$?(?:[A-Za-z]\s*=|\(\s*[A-Za-z]\s*,\s*[A-Za-z]\s*\)\s*=)")
+_NOTES = re.compile(r"<<[^<>\n]{0,200}>>|\x00\d+\x00")
+_FORMULA = re.compile(r"\$([^$\n]{1,200})\$|\\\(([^\n]{1,200}?)\\\)")
+
+
+def final_number(prose: str, asked: Asked) -> Answer | None:
+    """The number a worked answer ends on.
+
+    It is looked for in the last sentence with a number, where that concludes, or the question asks for a
+    quantity, or the text calculates. Of several numbers there the bold one is taken, else one that the last
+    equation came to, else the last.
+    """
+    worked = plain_math(_NOTES.sub("", prose).replace("$$", " "))
+    sentences = [s for s in SENTENCE.split(worked[-6_000:]) if s and WORD.search(s)]
+    calculates = "=" in worked and re.search(r"=\s*[-$€£]?\s?\d", worked) is not None
+    for sentence in reversed(sentences[-3:] if asked.number else sentences[-1:]):
+        clean = plain(sentence)
+        formulas = _FORMULA.findall(clean) if "$" in clean or "\\(" in clean else ()
+        if formulas and (formula := undress(formulas[-1][0] or formulas[-1][1])):
+            ended = read_exact(formula, asked)
+            if ended is not None and ended.kind in ("math", "list") and "=" not in ended.value:
+                return ended
+        if (roots := _ROOTS.search(clean)) and (listed := read_list(roots[0].replace("$", ""))) is not None:
+            return listed
+        lead = _CONCLUSION.match(clean)
+        concludes, alone = lead is not None, len(sentences) == 1 and len(clean.split()) <= 25
+        solved = clean[lead.end() if lead else 0 :].lstrip(" ,:")
+        if _ASSIGNED.match(solved) and (listed := read_list(undress(solved))) is not None:
+            return listed
+        numbers = list(find_numbers(clean))
+        if not numbers:
+            clocks = CLOCK.findall(clean) if ":" in clean else []
+            if len(clocks) == 1 and (concludes or alone or asked.number or {"when", "ratio"} & asked.words):
+                return read_clock(clocks[0])
+            if asked.number and (words := _spelled(clean, asked)) is not None:
+                return words
+            continue
+        one = agree(numbers)
+        if alone and not one:
+            last = numbers[-1]
+            if len(clean[last.end :].split()) <= 3 and _COPULA.search(clean[: last.start]):
+                return number_answer(last, asked)
+        short = alone and one and len(clean.split()) > 3 and not _PERSONS & asked.words
+        if not (asked.number or concludes or short or (calculates and RIGHT_SIDE.search(clean))):
+            return None
+        if len(numbers) > 1:
+            for measures in MEASURES.finditer(clean):
+                if measures.end() >= numbers[-1].end and (whole := read_compound(measures[0])) is not None:
+                    return number_answer(whole, asked)
+        bold = [n for part in BOLD.findall(sentence) for n in find_numbers(part)]
+        if bold and agree(bold):
+            return number_answer(bold[0], asked)
+        return number_answer(pick_number(clean, numbers, worked, asked), asked)
+    return None
+
+
+OPENS = re.compile(r"[^\n]{1,60}(?=\n)|[$€£]\s?\d[\d,]*(?:\.\d+)?(?=\.\s+[A-Z])")
+
+
+def concludes(lines: str) -> bool:
+    """Whether the last line opens like a conclusion: `So`, `Therefore`."""
+    return _CONCLUSION.match(lines.rstrip().rpartition("\n")[2]) is not None
+
+
+def _spelled(sentence: str, asked: Asked) -> Answer | None:
+    """A quantity in words, at the end of `She has seven apples left`."""
+    words = sentence.strip().rstrip(".!").split()
+    for i in range(max(0, len(words) - 6), len(words)):
+        if (
+            words[i].casefold() not in ("one", "a")
+            and (quantity := parse_quantity(" ".join(words[i : i + 1]))) is not None
+        ):
+            return number_answer(quantity, asked)
+    return None
