@@ -15,14 +15,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import print_table, save_result
 
 if TYPE_CHECKING:
-    from langchain_avengers.quickstart.questions import Question
+    from langchain_avengers.quickstart.questions import LabelledRow
 
 SAMPLES = 3
 BATCH = 16
@@ -71,9 +71,9 @@ NEGATIVE = (
 )  # fmt: skip
 
 
-def all_questions(limit: int | None) -> list[Question]:
+def all_questions(limit: int | None) -> list[LabelledRow]:
     """The first `limit` questions, kinds taking turns."""
-    from langchain_avengers.quickstart.questions import Question, questions
+    from langchain_avengers.quickstart.questions import questions
 
     sums = [tuple(map(int, pair.split("+"))) for pair in SUMS.split()]
     reviews = [
@@ -81,14 +81,27 @@ def all_questions(limit: int | None) -> list[Question]:
         for pair in zip(POSITIVE, NEGATIVE, strict=True)
         for item in zip(("positive", "negative"), pair, strict=True)
     ]
-    kinds = [
-        [Question(f"What is {a} + {b}?", "sums", (str(a + b),)) for a, b in sums],
-        [Question(f"What is the capital of {c}?", "capitals", tuple(n.split("|"))) for c, n in CAPITALS.items()],
-        [Question(f"What is the opposite of '{w}'?", "opposites", tuple(o.split("|"))) for w, o in OPPOSITES.items()],
-        [Question(f"Is this review positive or negative? {text}", "reviews", (feeling,)) for feeling, text in reviews],
-    ]  # fmt: skip
+    kinds: list[list[LabelledRow]] = [
+        [_row(f"What is {a} + {b}?", "sums", str(a + b)) for a, b in sums],
+        [
+            _row(f"What is the capital of {country}?", "capitals", names)
+            for country, names in CAPITALS.items()
+        ],
+        [
+            _row(f"What is the opposite of '{word}'?", "opposites", others)
+            for word, others in OPPOSITES.items()
+        ],
+        [
+            _row(f"Is this review positive or negative? {text}", "reviews", feeling)
+            for feeling, text in reviews
+        ],
+    ]
     more = [question for turn in zip(*kinds, strict=True) for question in turn]
-    return list({q.text: q for q in [*questions(), *more]}.values())[:limit]
+    return list({row["query"]: row for row in [*questions(), *more]}.values())[:limit]
+
+
+def _row(query: str, task: str, answers: str) -> LabelledRow:
+    return {"query": query, "task": task, "reference": answers.split("|")}
 
 
 def serve() -> None:
@@ -96,6 +109,7 @@ def serve() -> None:
     import socket
 
     import uvicorn
+    from langchain_core.messages import HumanMessage
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import JSONResponse
@@ -104,41 +118,22 @@ def serve() -> None:
     from langchain_avengers.quickstart.experts import experts
 
     models = experts(seed=0)
-    waiting: dict[str, list[tuple[str, int, asyncio.Future[Any]]]] = {name: [] for name in models}
-    wake = asyncio.Event()
-
-    async def work() -> None:
-        while True:
-            await wake.wait()
-            wake.clear()
-            while any(waiting.values()):
-                await asyncio.sleep(0.02)  # let a batch gather
-                name = max(waiting, key=lambda name: len(waiting[name]))
-                n = waiting[name][0][1]
-                batch = [item for item in waiting[name] if item[1] == n][:BATCH]
-                waiting[name] = [item for item in waiting[name] if item not in batch]
-                results = await asyncio.to_thread(
-                    models[name].answer_many, [text for text, _, _ in batch], n=n
-                )
-                for (_, _, future), result in zip(batch, results, strict=True):
-                    future.set_result(result)
 
     async def chat(request: Request) -> JSONResponse:
         body = await request.json()
         if body.get("model") not in models:
             return JSONResponse({"error": {"message": f"no model {body.get('model')!r}"}}, status_code=404)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiting[body["model"]].append((body["messages"][-1]["content"], body.get("n") or 1, future))
-        wake.set()
-        result = await future
-        usage = result.generations[0].message.usage_metadata
+        question = HumanMessage(body["messages"][-1]["content"])
+        result = await models[body["model"]].agenerate([[question]], n=body.get("n") or 1)
+        generations = result.generations[0]
+        usage = generations[0].message.usage_metadata
         choices = [
             {
                 "index": i,
                 "finish_reason": generation.message.response_metadata["finish_reason"],
                 "message": {"role": "assistant", "content": generation.message.content},
             }
-            for i, generation in enumerate(result.generations)
+            for i, generation in enumerate(generations)
         ]
         return JSONResponse({
             "id": "chatcmpl-0", "object": "chat.completion", "created": int(time.time()), "model": body["model"],
@@ -148,13 +143,11 @@ def serve() -> None:
         })  # fmt: skip
 
     async def main() -> None:
-        worker = asyncio.create_task(work())
         app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
         await uvicorn.Server(uvicorn.Config(app, log_level="error")).serve(sockets=[listener])
-        worker.cancel()
 
     asyncio.run(main())
 
@@ -167,8 +160,7 @@ def main(limit: int | None = None) -> None:
     load = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [{"query": q.text, "reference": list(q.answers), "task": q.kind} for q in asked]
-        (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
         # With its threads spinning, torch crawls on a machine that does other work too.
         server = subprocess.Popen(
             [sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True,

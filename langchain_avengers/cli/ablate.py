@@ -68,6 +68,4 @@ def command(
     if json:
         common.print_json(found.to_dict())
         return
-    from rich.console import Console
-
-    Console(width=None if typer.get_text_stream("stdout").isatty() else 160, highlight=False).print(found)
+    common.print_rich(found)

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Let a new model join a router: ask it, and only it, the few questions that tell most about it."""
     from langchain_avengers.calibration.onboard import add_model
-    from langchain_avengers.cli.calibrate import Bars
+    from langchain_avengers.cli.bars import Bars
     from langchain_avengers.pool import Pool
 
     routed = common.load_router(router, embeddings=embeddings)

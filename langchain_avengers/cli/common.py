@@ -20,6 +20,7 @@ from langchain_avengers.errors import RouterError, TableError
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from rich.console import RenderableType
     from rich.progress import Progress
 
     from langchain_avengers.routing.router import ClusterRouter
@@ -109,6 +110,13 @@ def print_table(
         table.add_row(*(Text(_cell(value)) for value in row))
     # a pipe has no width: give it one that folds no ordinary cell
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+
+
+def print_rich(found: RenderableType) -> None:
+    """Print what draws itself as tables, such as an evaluation."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(found)
 
 
 def print_models(models: Iterable[Mapping[str, Any]]) -> None:

@@ -16,7 +16,8 @@ from langchain_avengers.cli import common
 
 if TYPE_CHECKING:
     from langchain_avengers.quickstart.chat_model import ChatExpert
-    from langchain_avengers.quickstart.run import Outcome
+    from langchain_avengers.quickstart.run import QuickstartResult
+    from langchain_avengers.routing.router import ClusterRouter
 
 
 def command(
@@ -35,16 +36,17 @@ def command(
     ] = None,
     json: common.Json = False,
 ) -> None:
-    """Run the whole recipe on real models: ask, grade, fit, evaluate, route, sample, vote.
+    """Run the whole recipe on real models: calibrate, fit, evaluate, route, sample, vote.
 
-    Three experts, each SmolLM2-135M-Instruct under worked examples of its own, answer built-in questions of four
-    kinds. Needs no hub, no key and no GPU once installed.
+    Three experts answer built-in questions of four kinds. Each expert is SmolLM2-135M-Instruct under worked
+    examples of its own. Needs no hub, no key and no GPU once installed.
     """
     # With its threads spinning, torch crawls on a machine that does other work too. Read once, when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from langchain_avengers.cli.bars import Bars
     from langchain_avengers.quickstart.experts import experts as make_experts
     from langchain_avengers.quickstart.questions import questions as built_in
-    from langchain_avengers.quickstart.run import ask, measure
+    from langchain_avengers.quickstart.run import run
     from langchain_avengers.routing.embeddings import default_embeddings, embeddings_name
 
     started = time.perf_counter()
@@ -62,35 +64,25 @@ def command(
     common.note(
         f"        {len(experts)} experts on {model.name}, {model.parameters / 1e6:.0f} million parameters"
     )
-    with _timed(f"ask {len(asked)} questions, {n_samples} answers of each expert", seconds):
-        answers = {}
-        with common.progress() as bar:
-            job = bar.add_task("asking", total=len(asked) * len(experts))
-            for name, expert in experts.items():
-                bar.update(job, description=f"asking {name:10}")
-                answers[name] = ask(expert, asked, n_samples, lambda done: bar.advance(job, done))
-    with _timed("grade, fit and evaluate", seconds), common.notes():
-        outcome = measure(asked, answers, embeddings, seed=seed)
-        outcome.router.save(out)
+    done = f"calibrate on {len(asked)} questions, {n_samples} answers of each expert; fit and evaluate"
+    with _timed(done, seconds, live=False), common.notes():
+        result = run(
+            experts, asked, embeddings, n_samples=n_samples, seed=seed, watch=lambda run: Bars(run, json)
+        )
+        result.router.save(out)
         scores = out.with_name(f"{out.name}-scores.jsonl")
-        outcome.table.write(scores)
+        result.table.write(scores)
 
     if not json:
-        _print_outcome(outcome, n_samples)
+        common.print_rich(result.evaluation)
+        _print_voting(result, n_samples)
     with _timed("answer a question", seconds, say=False):
-        question = outcome.held_out_questions[0]
-        demo = _answer(outcome, dict(experts), question, n_samples, quiet=json)
+        demo = _answer(result.router, dict(experts), result.held_out[0], n_samples, quiet=json)
     total = time.perf_counter() - started
     if json:
-        common.print_json(
-            {
-                **outcome.to_dict(),
-                "demo": demo,
-                "seconds": {**seconds, "total": total},
-                "router": out,
-                "table": scores,
-            }
-        )
+        seconds["total"] = total
+        files = {"router": out, "table": scores}
+        common.print_json({**result.to_dict(), "demo": demo, "seconds": seconds, **files})
         return
     typer.echo(f"\n{total:.0f} s in all. Router: {out}; scores: {scores}. Next:\n")
     typer.echo(f'  avengers route {out} "What is 8 + 9?" "What is the capital of Turkey?"')
@@ -100,9 +92,9 @@ def command(
 
 
 @contextmanager
-def _timed(what: str, seconds: dict[str, float], *, say: bool = True) -> Iterator[None]:
+def _timed(what: str, seconds: dict[str, float], *, say: bool = True, live: bool = True) -> Iterator[None]:
     """Measure a step, and say on stderr that it runs and how long it took."""
-    live = say and sys.stderr.isatty()
+    live = live and say and sys.stderr.isatty()
     if live:
         typer.echo(f"  … {what}", err=True, nl=False)
     started = time.perf_counter()
@@ -112,38 +104,29 @@ def _timed(what: str, seconds: dict[str, float], *, say: bool = True) -> Iterato
         typer.echo(("\r" if live else "") + f"{seconds[what]:5.1f} s  {what}", err=True)
 
 
-def _print_outcome(outcome: Outcome, n_samples: int) -> None:
-    kinds = list(outcome.held_out)
-    rows: list[list[Any]] = [
-        [line.name, f"{line.accuracy:.1%}", *(f"{line.kinds[kind]:.0%}" for kind in kinds)]
-        for line in outcome.lines
-    ]
-    columns = ["", "all", *(f"{kind} ({outcome.held_out[kind]})" for kind in kinds)]
-    typer.echo()
+def _print_voting(result: QuickstartResult, n_samples: int) -> None:
+    tasks = [part.name for part in result.evaluation.tasks]
+    rows: list[list[str]] = []
+    for name, voted in result.voting.items():
+        single = result.evaluation[name]
+        rows.append([name, f"{single.avg_acc.value:.1%}", *(f"{single.tasks[task]:.0%}" for task in tasks)])
+        rows.append([f"{name}, voting", f"{voted['all']:.1%}", *(f"{voted[task]:.0%}" for task in tasks)])
     common.print_table(
-        columns,
+        ["", "all", *tasks],
         rows,
-        title=f"Right answers on {sum(outcome.held_out.values())} questions held out; "
-        f"the router was fitted on {outcome.n_train} others",
+        title=f"One answer, and a majority vote of {n_samples}, on the same questions",
     )
-    typer.echo(f"Voting is a majority of {n_samples}; all other lines are what one answer scores on average.")
-    typer.echo(
-        "Best single is chosen on the questions fitted on; oracle is the best expert for each question."
-    )
-    sent = ", ".join(f"{name} {count}" for name, count in outcome.traffic.items())
-    typer.echo(f"Clusters the router found: {outcome.router.n_clusters_}. Questions it sent: {sent}.")
-    typer.echo(outcome.verdict)
 
 
 def _answer(
-    outcome: Outcome, models: dict[str, ChatExpert], question: str, n_samples: int, *, quiet: bool
+    router: ClusterRouter, models: dict[str, ChatExpert], question: str, n_samples: int, *, quiet: bool
 ) -> dict[str, Any]:
     """Answer a question by the graph, printing each node's work as it is done."""
     from langchain_core.messages import HumanMessage
 
     from langchain_avengers.pipeline.graph import Input, create_avengers_graph
 
-    graph = create_avengers_graph(outcome.router, models, n_samples=n_samples)
+    graph = create_avengers_graph(router, models, n_samples=n_samples)
     done: dict[str, Any] = {"question": question}
     if not quiet:
         typer.echo(f"\nOne question through the graph: {question}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -15,12 +19,28 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_avengers.quickstart.language_model import Completion, LanguageModel, load_language_model
 
+BATCH = 16
+"""Questions that are answered as one batch when they are asked at the same time."""
+
+_THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="avengers-quickstart")
+"""Async calls wait here. The default executor has too few threads on a small machine for a batch to gather."""
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A prompt that waits for its answer."""
+
+    prompt: str
+    settings: dict[str, Any]
+    result: ChatResult | None = None
+
 
 class ChatExpert(BaseChatModel):
     """Continues a list of answered questions with the one it is asked.
 
     A model of 135 million parameters follows examples better than instructions, so what makes it an expert is
-    its examples. Answers are one line. The weights load at the first call.
+    its examples. Answers are one line. The weights load at the first call. Calls made at the same time from
+    several threads or tasks are answered as one batch.
 
     Attributes:
         expert: Name of the expert, reported as the model's name.
@@ -43,6 +63,7 @@ class ChatExpert(BaseChatModel):
     seed: int | None = None
 
     _model: LanguageModel | None = PrivateAttr(default=None)
+    _waiting: list[_Request] = PrivateAttr(default_factory=list)
 
     @property
     def _llm_type(self) -> str:
@@ -72,7 +93,11 @@ class ChatExpert(BaseChatModel):
             questions: The questions.
             n: Answers to each; the model's own `n` by default.
         """
-        return self._sample([_asked(question) for question in questions], n=n)
+        settings = self._settings(n=n)
+        asked = [_Request(_asked(question), settings) for question in questions]
+        with self.language_model.turn:
+            self._answer(asked)
+        return [request.result for request in asked if request.result]
 
     def _generate(
         self,
@@ -81,29 +106,53 @@ class ChatExpert(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return self._sample([_conversation(messages)], stop=stop, **kwargs)[0]
+        request = _Request(_conversation(messages), self._settings(stop=stop, **kwargs))
+        self._waiting.append(request)
+        try:
+            with self.language_model.turn:  # whose turn comes answers for all that wait
+                if request.result is None:
+                    alike = [one for one in self._waiting if one.settings == request.settings]
+                    self._answer([request, *(one for one in alike if one is not request)][:BATCH])
+        finally:
+            self._waiting.remove(request)
+        assert request.result is not None
+        return request.result
 
-    def _sample(
+    async def _agenerate(
         self,
-        prompts: Sequence[str],
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = partial(self._generate, messages, stop, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
+
+    def _settings(
+        self,
         *,
         stop: Sequence[str] | None = None,
         n: int | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         seed: int | None = None,
-    ) -> list[ChatResult]:
+    ) -> dict[str, Any]:
+        """A call's arguments, with the model's own values for those not given."""
         seed = self.seed if seed is None else seed
-        completions = self.language_model.sample(
-            prompts,
-            prefix=self.prefix,
-            n=self.n if n is None else n,
-            temperature=self.temperature if temperature is None else temperature,
-            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
-            stop=["\n", *(stop or ())],
-            seed=secrets.randbits(32) if seed is None else seed,
-        )
-        return [self._result(each.samples, each.prompt_tokens) for each in completions]
+        return {
+            "n": self.n if n is None else n,
+            "temperature": self.temperature if temperature is None else temperature,
+            "max_tokens": self.max_tokens if max_tokens is None else max_tokens,
+            "stop": ["\n", *(stop or ())],
+            "seed": secrets.randbits(32) if seed is None else seed,
+        }
+
+    def _answer(self, requests: Sequence[_Request]) -> None:
+        """Answer requests of the same settings as one batch; the caller holds the language model's turn."""
+        prompts = [request.prompt for request in requests]
+        completions = self.language_model.sample(prompts, prefix=self.prefix, **requests[0].settings)
+        for request, each in zip(requests, completions, strict=True):
+            request.result = self._result(each.samples, each.prompt_tokens)
 
     def _result(self, samples: Sequence[Completion], prompt_tokens: int) -> ChatResult:
         drawn = sum(sample.tokens for sample in samples)

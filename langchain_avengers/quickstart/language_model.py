@@ -58,6 +58,9 @@ class LanguageModel:
 
     Args:
         weights: A folder in the hub's layout, or a GGUF file.
+
+    Attributes:
+        turn: The lock under which it samples. Hold it to gather several prompts into one call.
     """
 
     def __init__(self, weights: Path) -> None:
@@ -79,7 +82,7 @@ class LanguageModel:
         self.name = weights.stem if weights.is_file() else canonical_name(weights)
         self.model.eval()
         self._prefixes: dict[str, DynamicCache] = {}
-        self._lock = threading.Lock()
+        self.turn = threading.RLock()
 
     @property
     def parameters(self) -> int:
@@ -113,7 +116,7 @@ class LanguageModel:
         Returns:
             One entry a prompt, in order.
         """
-        with self._lock:
+        with self.turn:
             return self._sample(prompts, prefix, n, temperature, max_tokens, stop, seed)
 
     def _sample(

@@ -1,24 +1,23 @@
-"""The quickstart's questions: four kinds, written for it, with the answers that count as right."""
+"""The quickstart's questions: four kinds, with the answers that count as right."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TypedDict
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question and what answers it.
+class LabelledRow(TypedDict):
+    """A question as `calibrate` reads it.
 
     Attributes:
-        text: The question.
-        kind: `"sums"`, `"capitals"`, `"opposites"` or `"reviews"`.
-        answers: Every answer that counts as right.
+        query: The question.
+        task: `"sums"`, `"capitals"`, `"opposites"` or `"reviews"`.
+        reference: Every answer that counts as right.
     """
 
-    text: str
-    kind: str
-    answers: tuple[str, ...]
+    query: str
+    task: str
+    reference: list[str]
 
 
 _SUMS = """
@@ -136,30 +135,42 @@ _REVIEWS = {
 }
 
 
-def questions(limit: int | None = None) -> list[Question]:
+def questions(limit: int | None = None) -> list[LabelledRow]:
     """The questions, kinds taking turns: the first `limit` of them have every kind in equal parts."""
     kinds = [list(_sums()), list(_capitals()), list(_opposites()), list(_reviews())]
     mixed = [question for turn in zip(*kinds, strict=True) for question in turn]
     return mixed[:limit]
 
 
-def _sums() -> Iterator[Question]:
+def _sums() -> Iterator[LabelledRow]:
     for pair in _SUMS.split():
         a, b = map(int, pair.split("+"))
-        yield Question(f"What is {a} + {b}?", "sums", (str(a + b),))
+        yield {"query": f"What is {a} + {b}?", "task": "sums", "reference": [str(a + b)]}
 
 
-def _capitals() -> Iterator[Question]:
+def _capitals() -> Iterator[LabelledRow]:
     for country, names in _CAPITALS.items():
-        yield Question(f"What is the capital of {country}?", "capitals", tuple(names.split("|")))
+        yield {
+            "query": f"What is the capital of {country}?",
+            "task": "capitals",
+            "reference": names.split("|"),
+        }
 
 
-def _opposites() -> Iterator[Question]:
+def _opposites() -> Iterator[LabelledRow]:
     for word, opposites in _OPPOSITES.items():
-        yield Question(f"What is the opposite of '{word}'?", "opposites", tuple(opposites.split("|")))
+        yield {
+            "query": f"What is the opposite of '{word}'?",
+            "task": "opposites",
+            "reference": opposites.split("|"),
+        }
 
 
-def _reviews() -> Iterator[Question]:
+def _reviews() -> Iterator[LabelledRow]:
     for pair in zip(_REVIEWS["positive"], _REVIEWS["negative"], strict=True):
         for feeling, review in zip(("positive", "negative"), pair, strict=True):
-            yield Question(f"Is this review positive or negative? {review}", "reviews", (feeling,))
+            yield {
+                "query": f"Is this review positive or negative? {review}",
+                "task": "reviews",
+                "reference": [feeling],
+            }

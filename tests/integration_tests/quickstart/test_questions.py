@@ -6,36 +6,42 @@ from collections import Counter
 
 import pytest
 
+from langchain_avengers.calibration.datasets import question_from
+from langchain_avengers.calibration.graders import exact
 from langchain_avengers.quickstart.experts import EXAMPLES
-from langchain_avengers.quickstart.questions import Question, questions
-from langchain_avengers.quickstart.run import is_right
+from langchain_avengers.quickstart.questions import LabelledRow, questions
+
+
+def is_right(answer: str, row: LabelledRow) -> bool:
+    """As `calibrate` grades the quickstart's answers."""
+    return exact(question_from(row), answer) == 1
 
 
 def test_questions_are_different_and_evenly_of_four_kinds() -> None:
     every = questions()
-    assert len({question.text for question in every}) == len(every) == 128
-    assert set(Counter(question.kind for question in every).values()) == {32}
-    assert set(Counter(question.kind for question in questions(16)).values()) == {4}
+    assert len({question["query"] for question in every}) == len(every) == 128
+    assert set(Counter(question["task"] for question in every).values()) == {32}
+    assert set(Counter(question["task"] for question in questions(16)).values()) == {4}
 
 
 def test_no_example_of_an_expert_is_a_question() -> None:
     shown = {text for examples in EXAMPLES.values() for text, _ in examples}
-    assert not shown & {question.text for question in questions()}
+    assert not shown & {question["query"] for question in questions()}
 
 
 def test_sums_are_right() -> None:
     for question in questions():
-        if question.kind == "sums":
-            a, b = question.text.removeprefix("What is ").removesuffix("?").split(" + ")
-            assert question.answers == (str(int(a) + int(b)),)
+        if question["task"] == "sums":
+            a, b = question["query"].removeprefix("What is ").removesuffix("?").split(" + ")
+            assert question["reference"] == [str(int(a) + int(b))]
 
 
-@pytest.mark.parametrize("question", questions(), ids=lambda question: question.text)
-def test_every_reference_is_right_and_another_kinds_is_not(question: Question) -> None:
-    other = next(each for each in questions() if each.kind != question.kind)
-    assert all(is_right(answer, question) for answer in question.answers)
-    assert is_right(f"{question.answers[0]}.", question)
-    assert not is_right(other.answers[0], question)
+@pytest.mark.parametrize("question", questions(), ids=lambda question: question["query"])
+def test_every_reference_is_right_and_another_kinds_is_not(question: LabelledRow) -> None:
+    other = next(each for each in questions() if each["task"] != question["task"])
+    assert all(is_right(answer, question) for answer in question["reference"])
+    assert is_right(f"{question['reference'][0]}.", question)
+    assert not is_right(other["reference"][0], question)
     assert not is_right("", question)
 
 
@@ -53,5 +59,5 @@ def test_every_reference_is_right_and_another_kinds_is_not(question: Question) -
     ],
 )
 def test_grading(text: str, answer: str, right: bool) -> None:
-    question = next(question for question in questions() if question.text == text)
+    question = next(question for question in questions() if question["query"] == text)
     assert is_right(answer, question) is right
