@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from langchain_avengers._arrays import known_mean
 from langchain_avengers.calibration.datasets import PathLike, Question
 from langchain_avengers.calibration.graders import GRADERS, GraderLike
 from langchain_avengers.calibration.runner import Models, calibrate, resolve_models
@@ -69,9 +70,7 @@ def choose_rows(
     X = router.embed_many(table.queries) if vectors is None else np.asarray(vectors, dtype=np.float32)
     scores = table.select_models(known).scores if known else np.zeros((len(table), 1), np.float32)
     # A score that was not measured tells nothing: it stands at the model's mean.
-    means = np.where(
-        np.isnan(scores).all(0), 0.0, np.nanmean(np.vstack([scores, np.zeros_like(scores[:1])]), axis=0)
-    )
+    means = np.nan_to_num(known_mean(scores, axis=0))
     features = np.hstack([np.where(np.isnan(scores), means, scores), _VECTOR_WEIGHT * X])
     labels = router.assign(X)
     rng, chosen = np.random.default_rng(seed), list[int]()

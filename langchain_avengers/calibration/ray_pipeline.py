@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from langchain_avengers._arrays import unit_rows
 from langchain_avengers.calibration.datasets import Question
 from langchain_avengers.calibration.graders import GraderLike, make_grader
 from langchain_avengers.errors import CalibrationError
@@ -147,8 +148,5 @@ class _Embed:
         self.embeddings, self.column = make_embeddings(), column
 
     def __call__(self, batch: Batch) -> Batch:
-        vectors = np.asarray(
-            self.embeddings.embed_documents([str(text) for text in batch[self.column]]), dtype=np.float32
-        )
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return {**batch, "vector": vectors / np.maximum(norms, 1e-12)}
+        vectors = self.embeddings.embed_documents([str(text) for text in batch[self.column]])
+        return {**batch, "vector": unit_rows(vectors)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from langchain_avengers._text import shorten
 from langchain_avengers.cli import common
 from langchain_avengers.providers import chat_model
 
@@ -137,7 +138,7 @@ def _print_account(about: dict[str, Any]) -> None:
     vote, samples, account = about["vote"], about["samples"], about["account"]
     common.print_table(
         ("answer", "weight", "votes"),
-        [(common.short(row["value"], 60), row["weight"], row["count"]) for row in vote["tally"]],
+        [(shorten(row["value"], 60), row["weight"], row["count"]) for row in vote["tally"]],
     )
     usage = about["usage"] or {}
     cost = "not known" if about["cost"] is None else f"${about['cost']:.3g}"

@@ -125,12 +125,6 @@ def print_models(models: Iterable[Mapping[str, Any]]) -> None:
     print_table(("model", "mean score", "rows", "cost, $", "clusters led"), rows)
 
 
-def short(text: str, length: int) -> str:
-    """The text on one line, cut to a length."""
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
 @contextmanager
 def notes() -> Iterator[None]:
     """Warnings raised inside become notes on stderr, one line each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from langchain_avengers._text import shorten
 from langchain_avengers.cli import common
 
 
@@ -34,10 +35,8 @@ def command(router: common.RouterPath, json: common.Json = False) -> None:
             cluster["score"],
             cluster["lead"],
             "yes" if cluster["sure"] else "no",
-            common.short(
-                ", ".join(f"{task} {n}" for task, n in sorted(cluster["tasks"].items(), key=_most)), 40
-            ),
-            common.short(cluster["examples"][0], 50) if cluster["examples"] else "",
+            shorten(", ".join(f"{task} {n}" for task, n in sorted(cluster["tasks"].items(), key=_most)), 40),
+            shorten(cluster["examples"][0], 50) if cluster["examples"] else "",
         )
         for cluster in about["clusters"]
     ]

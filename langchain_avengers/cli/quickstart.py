@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from langchain_avengers._text import shorten
 from langchain_avengers.cli import common
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _describe(node: str, state: dict[str, Any], done: dict[str, Any]) -> str:
         return f"{where}: {scores}"
     if node == "sample":
         drawn = done["samples"] = [sample["message"].text for sample in state["samples"]]
-        return f"{done['decision']['chosen'][0]}: {', '.join(common.short(text, 24) or '(nothing)' for text in drawn)}"
+        return f"{done['decision']['chosen'][0]}: {', '.join(shorten(text, 24) or '(nothing)' for text in drawn)}"
     vote = done["vote"] = state["vote"]
     done["answer"] = state["answer"].text
     tally = ", ".join(f"{each['value']} × {each['count']}" for each in vote["tally"])

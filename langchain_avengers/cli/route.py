@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from langchain_avengers._text import shorten
 from langchain_avengers.cli import common
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _print(query: str, decision: RoutingDecision, *, json: bool) -> None:
     if json:
         common.print_json_line({"query": query, **decision.to_dict()})
     else:
-        typer.echo(f"{', '.join(decision.chosen)}\t{common.short(query, 100)}")
+        typer.echo(f"{', '.join(decision.chosen)}\t{shorten(query, 100)}")
 
 
 def _print_one(decision: RoutingDecision) -> None:

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._arrays import known_mean, unit_rows
+from langchain_avengers._files import replacing, write_whole
 from langchain_avengers.errors import RouterError, TableError
 from langchain_avengers.evaluation.baselines import best_of_table
 from langchain_avengers.evaluation.bootstrap import stratum_means
@@ -418,7 +420,7 @@ def _measured(
             result |= _subsets(router, setting.n_models, judge_on, scores, tasks, seed)
     paired = np.where(np.isnan(routed), np.nan, routed - scores[:, best])[:, None]
     means, resampled = stratum_means(paired, tasks, n_boot=1000, seed=seed)
-    over = Estimate.of(float(np.nanmean(means[:, 0])), np.nanmean(resampled[:, :, 0], axis=0))
+    over = Estimate.of(known_mean(means[:, 0]), known_mean(resampled[:, :, 0], axis=0))
     return {
         "avg_acc": avg_acc(routed, tasks),
         "best_single": avg_acc(scores[:, best], tasks),
@@ -523,9 +525,7 @@ class _Store:
                 warnings.warn(f"{path}, line {number}: not a finished cell; it is run again", stacklevel=4)
                 broken = True
         if broken:
-            half = path.with_name(path.name + ".tmp")
-            half.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-            os.replace(half, path)
+            write_whole(path, "".join(line + "\n" for line in whole))
 
     def add(self, key: str, cell: dict[str, Any], result: dict[str, float]) -> None:
         if self.path is None:
@@ -571,13 +571,10 @@ def _embed(
     path = None if cache_dir is None else Path(cache_dir) / f"vectors-{key}.npy"
     if path is not None and path.exists():
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    vectors = np.asarray((embeddings or _default()).embed_documents(list(texts)), np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors: Vectors = unit_rows((embeddings or _default()).embed_documents(list(texts)))
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".tmp.npy")
-        np.save(half, vectors)
-        os.replace(half, path)
+        with replacing(path) as file:
+            np.save(file, vectors, allow_pickle=False)
     return vectors
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._arrays import known_mean, unit_rows
 from langchain_avengers.errors import RouterError
 
 if TYPE_CHECKING:
@@ -71,20 +72,22 @@ def best_index(scores: Floats, names: list[str]) -> int:
 
 def best_single(router: ClusterRouter) -> int:
     """Best Single: the model with the highest AvgAcc on the router's calibration rows, the first by name of equal."""
-    return best_index(_column_mean(np.asarray(router.task_scores_, float)), list(router.models_))
+    return best_index(known_mean(router.task_scores_, axis=0), list(router.models_))
 
 
 def best_of_table(table: ScoreTable, names: list[str]) -> int:
     """The model with the highest AvgAcc on a table's rows."""
     scores = np.asarray(table.scores[:, [table.models.index(name) for name in names]], float)
     tasks = np.asarray(table.tasks or [""] * len(table))
-    means = np.array([_column_mean(scores[tasks == task]) for task in np.unique(tasks)])
-    return best_index(_column_mean(means), names)
+    means = np.array([known_mean(scores[tasks == task], axis=0) for task in np.unique(tasks)])
+    return best_index(known_mean(means, axis=0), names)
 
 
 def random_choice(scores: Floats, costs: Floats | None) -> Policy:
     """A model drawn evenly for each row: its expectation, the mean over the models measured on the row."""
-    return Policy("Random", "baseline", _row_mean(scores), None if costs is None else _row_mean(costs))
+    return Policy(
+        "Random", "baseline", known_mean(scores, axis=1), None if costs is None else known_mean(costs, axis=1)
+    )
 
 
 def max_expert(scores: Floats, costs: Floats | None, tasks: Ints, names: list[str]) -> Policy:
@@ -92,7 +95,7 @@ def max_expert(scores: Floats, costs: Floats | None, tasks: Ints, names: list[st
     choices = np.zeros(len(scores), np.int64)
     for task in np.unique(tasks):
         rows = tasks == task
-        choices[rows] = best_index(_column_mean(scores[rows]), names)
+        choices[rows] = best_index(known_mean(scores[rows], axis=0), names)
     return chosen("Max Expert", "oracle", choices, scores, costs, "best model of each task, in hindsight")
 
 
@@ -129,12 +132,12 @@ def nearest_neighbours(
     order = np.argsort(np.asarray(names))
     scores = calibration_scores[:, order]
     measured = ~np.isnan(scores)
-    filled, everywhere = np.where(measured, scores, 0.0), _column_mean(scores)
-    unit = _unit(calibration)
+    filled, everywhere = np.where(measured, scores, 0.0), known_mean(scores, axis=0)
+    unit = unit_rows(calibration)
     k = min(k, len(unit))
     choices = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), 1024):
-        similarity = _unit(vectors[start : start + 1024]) @ unit.T
+        similarity = unit_rows(vectors[start : start + 1024]) @ unit.T
         near = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         count = measured[near].sum(axis=1)
         mean = np.divide(
@@ -142,21 +145,3 @@ def nearest_neighbours(
         )
         choices[start : start + 1024] = order[np.argmax(np.nan_to_num(mean, nan=-np.inf), axis=1)]
     return choices
-
-
-def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    array = np.asarray(vectors, np.float32)
-    norms = np.linalg.norm(array, axis=1, keepdims=True)
-    return np.asarray(array / np.where(norms > 0, norms, 1), np.float32)
-
-
-def _row_mean(values: Floats) -> Floats:
-    return _column_mean(values.T)
-
-
-def _column_mean(values: Floats) -> Floats:
-    measured = ~np.isnan(values)
-    count = measured.sum(axis=0)
-    total = np.where(measured, values, 0.0).sum(axis=0)
-    mean: Floats = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return mean

@@ -7,10 +7,10 @@ and Tibshirani 1993, chapter 13).
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from langchain_avengers._arrays import known_mean, ratio
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def stratum_means(
         if not rows.size:
             continue
         value, seen = filled[rows], measured[rows].astype(float)
-        means[stratum] = _ratio(value.sum(axis=0), seen.sum(axis=0))
+        means[stratum] = ratio(value.sum(axis=0), seen.sum(axis=0))
         step = max(1, _CELLS // rows.size)
         for start in range(0, n_boot, step):
             size = min(step, n_boot - start)
@@ -55,18 +55,13 @@ def stratum_means(
             times = (
                 np.bincount(drawn.ravel(), minlength=size * rows.size).reshape(size, rows.size).astype(float)
             )
-            resampled[stratum, start : start + size] = _ratio(times @ value, times @ seen)
+            resampled[stratum, start : start + size] = ratio(times @ value, times @ seen)
     return means, resampled
 
 
 def over_strata(means: Floats) -> Floats:
     """The unweighted mean over strata (axis 0), leaving out strata in which nothing was measured."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # a column measured nowhere is NaN, and says so itself
-        mean: Floats = np.nanmean(means, axis=0)
-    return mean
+    return np.asarray(known_mean(means, axis=0))
 
 
 def interval(resampled: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -78,8 +73,3 @@ def interval(resampled: ArrayLike, confidence: float = 0.95) -> tuple[float, flo
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def _ratio(total: Floats, count: Floats) -> Floats:
-    ratio: Floats = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return ratio

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._arrays import known_mean
 from langchain_avengers.errors import TableError
 from langchain_avengers.routing.table import ScoreTable
 from langchain_avengers.voting.answers import extract_answer
@@ -138,7 +139,7 @@ def choose_ensemble(
         raise ValueError(f'weights={weights!r}: takes "log_odds" or "equal"')
     pool = list(table.models if models is None else models)
     labels = answer_classes(table) if labels is None else labels
-    means = {name: float(np.nanmean(_column(table, name))) for name in pool}
+    means = {name: known_mean(_column(table, name)) for name in pool}
     weight = {name: log_odds(means[name]) if weights == "log_odds" else 1.0 for name in pool}
     left = sorted(pool, key=lambda name: -means[name])
     path: list[tuple[list[str], NDArray[np.float64]]] = [([left[0]], _column(table, left.pop(0)))]
@@ -149,7 +150,7 @@ def choose_ensemble(
             for name in left
         }
         # ties in help go to the better model: `left` is in that order
-        best = max(left, key=lambda name: round(float(np.nanmean(tried[name])), 12))
+        best = max(left, key=lambda name: round(known_mean(tried[name]), 12))
         left.remove(best)
         path.append(([*team, best], tried[best]))
     single = path[0][1]
@@ -165,10 +166,10 @@ def choose_ensemble(
     return Ensemble(
         models=tuple(team),
         weights=tuple(weight[name] for name in team),
-        score=float(np.nanmean(path[pick][1])),
-        single=float(np.nanmean(single)),
+        score=known_mean(path[pick][1]),
+        single=known_mean(single),
         stderr=gains[pick][1],
-        path=tuple((tuple(names), float(np.nanmean(scores))) for names, scores in path),
+        path=tuple((tuple(names), known_mean(scores)) for names, scores in path),
     )
 
 
@@ -262,11 +263,11 @@ def choose_cascade(
         labels: What `answer_classes` gave for the table.
     """
     labels = answer_classes(table) if labels is None else labels
-    means = {name: float(np.nanmean(_column(table, name))) for name in table.models}
+    means = {name: known_mean(_column(table, name)) for name in table.models}
     strong = strong or max(table.models, key=lambda name: means[name])
     alone, price, _ = cascade_scores(table, (), strong, labels=labels)
     assert table.costs is not None  # what went before has asked for them
-    costs = {name: float(np.nanmean(table.costs[:, m], dtype=float)) for m, name in enumerate(table.models)}
+    costs = {name: known_mean(table.costs[:, m]) for m, name in enumerate(table.models)}
     cheap = sorted((m for m in table.models if costs[m] < costs[strong]), key=lambda m: -means[m])[:12]
     cheap.sort(key=lambda m: costs[m])
     best = Cascade((), strong, 0.0, 0.0, 0.0, 1.0)

@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._arrays import row_norms, unit_rows
+from langchain_avengers._files import write_whole
+from langchain_avengers._text import shorten
 from langchain_avengers.evaluation import figures
 from langchain_avengers.evaluation.drift import Drift, measure_drift
 from langchain_avengers.evaluation.estimate import Estimate
@@ -140,10 +143,7 @@ def write_report(
     ]
     page = render(router, found, sections, title)
     target = Path(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f".{target.name}.tmp")
-    half.write_text(page, encoding="utf-8")
-    os.replace(half, target)
+    write_whole(target, page)
     if png is not None:
         folder = Path(png)
         folder.mkdir(parents=True, exist_ok=True)
@@ -439,8 +439,7 @@ def _map(
 ) -> Picture:
     centroids = np.asarray(router.centroids_, float)
     rows = np.sort(np.random.default_rng(seed).permutation(len(where))[:_POINTS])
-    drawn = np.asarray(where, float)[rows]
-    drawn = drawn / np.maximum(np.linalg.norm(drawn, axis=1, keepdims=True), 1e-12)
+    drawn = unit_rows(np.asarray(where)[rows])
     middle = drawn.mean(axis=0)
     _, spread, axes = np.linalg.svd(drawn - middle, full_matrices=False)
     plane = np.zeros((2, drawn.shape[1]))
@@ -482,7 +481,7 @@ def _typical(
         about += [f"goes to {short[part.chosen]}"] if part else ["no row here"]
         head = f"<strong>{cluster}</strong> <span>{escape(' · '.join(about))}</span>"
         questions = "".join(
-            f"<blockquote>{escape(_clip(question))}</blockquote>" for question in examples[:2]
+            f"<blockquote>{escape(shorten(question, 150))}</blockquote>" for question in examples[:2]
         )
         items.append(f"<li>{head}{questions}</li>")
     return f'<ul class="clusters">{"".join(items)}</ul>'
@@ -499,11 +498,6 @@ def _shorten(text: str, models: Iterable[str]) -> str:
     for name, short in short_names(models).items():
         text = text.replace(f"({name})", f"({short})")
     return text
-
-
-def _clip(text: str, length: int = 150) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= length else words[: length - 1].rstrip() + "…"
 
 
 def _k_curve(router: ClusterRouter) -> Section:
@@ -657,9 +651,7 @@ def _drift(router: ClusterRouter, vectors: NDArray[Any], seed: int) -> Section:
 def router_drift(router: ClusterRouter, vectors: NDArray[Any], *, seed: int = 0) -> Drift:
     """Drift of new queries, given as vectors (n, d), against a router's calibration rows."""
     clusters = np.asarray(router.assign(vectors))
-    unit = np.asarray(vectors, float)
-    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    far = np.linalg.norm(unit - np.asarray(router.centroids_, float)[clusters], axis=1)
+    far = row_norms(unit_rows(vectors) - router.centroids_[clusters])
     quantile = router.novelty_quantile
     return measure_drift(
         _rows_of_clusters(router),

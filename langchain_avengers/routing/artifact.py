@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._files import sync_folder, write_whole
 from langchain_avengers.errors import ArtifactError, RouterError
 from langchain_avengers.routing.card import router_card
 from langchain_avengers.routing.hub import download, is_hub_name
@@ -44,15 +45,16 @@ def save(router: ClusterRouter, path: str | os.PathLike[str]) -> None:
     payload = buffer.getvalue()
     state["array"]["sha256"] = sha256(payload).hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         # The new array is laid beside the old one under a name that tells its digest; replacing router.json is the one
         # step that counts; then the array takes its plain name. Whenever this is cut off, router.json finds its array.
         pending = folder / _pending_name(state["array"]["sha256"])
-        _write(pending, payload)
-        _write(folder / JSON_NAME, json.dumps(state, indent=1, ensure_ascii=False, allow_nan=False).encode())
+        write_whole(pending, payload)
+        write_whole(
+            folder / JSON_NAME, json.dumps(state, indent=1, ensure_ascii=False, allow_nan=False).encode()
+        )
         os.replace(pending, folder / ARRAY_NAME)
-        _sync(folder)
-        _write(folder / CARD_NAME, router_card(router).encode())
+        sync_folder(folder)
+        write_whole(folder / CARD_NAME, router_card(router).encode())
         for left_over in folder.glob("centroids-*.npy"):
             left_over.unlink(missing_ok=True)
     except OSError as error:
@@ -80,31 +82,6 @@ def load(path: str | os.PathLike[str]) -> ClusterRouter:
 
 def _pending_name(digest: str) -> str:
     return f"centroids-{digest[:16]}.npy"
-
-
-def _write(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _state(router: ClusterRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:

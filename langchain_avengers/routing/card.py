@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from langchain_avengers._text import shorten
+
 if TYPE_CHECKING:
     from langchain_avengers.routing.router import ClusterRouter
 
@@ -115,8 +117,7 @@ it has not seen. Questions above are calibration queries; leave this file out wh
 
 def _cell(text: str, length: int = 80) -> str:
     """Text that breaks no table: one line, no bars, no markup."""
-    words = " ".join(text.split())
-    words = words if len(words) <= length else words[: length - 1].rstrip() + "…"
+    words = shorten(text, length)
     for mark in "\\|`*_[]<>":
         words = words.replace(mark, "\\" + mark)
     return words

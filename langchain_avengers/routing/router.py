@@ -16,6 +16,8 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike, NDArray
 
+from langchain_avengers._arrays import known_mean, ratio
+from langchain_avengers._text import shorten
 from langchain_avengers.errors import ArtifactError, RouterError
 from langchain_avengers.routing import scoring
 from langchain_avengers.routing.clusterers import CLUSTERERS, cluster, nearest, without_warnings
@@ -95,9 +97,11 @@ class ClusterRouter:
     decisions and explanations.
 
     Example:
-        >>> table = ScoreTable(["7 + 5?", "2 * 3?", "Capital of Peru?"], ["a", "b"], [[1, 0], [1, 0], [0, 1]])
-        >>> router = ClusterRouter(n_clusters=2).fit(table, vectors=[[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]])
-        >>> router.route_vector([0.1, 0.9]).chosen
+        >>> queries = ["7 + 5?", "2 * 3?", "Capital of Peru?", "Capital of Chad?"]
+        >>> table = ScoreTable(queries, ["a", "b"], [[1, 0], [1, 0], [0, 1], [0, 1]])
+        >>> vectors = [[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [0.1, 1.0]]
+        >>> router = ClusterRouter(n_clusters=2).fit(table, vectors=vectors)
+        >>> router.route_vector([0.1, 2.0]).chosen
         ('b',)
     """
 
@@ -388,7 +392,7 @@ class ClusterRouter:
         self._costs = first.costs
         self.cluster_costs_ = self._costs.astype(np.float32)
         self.global_scores_ = first.global_scores.astype(np.float32)
-        self.task_scores_ = scoring.ratio(self._by_task.sums, self._by_task.counts).astype(np.float32)
+        self.task_scores_ = ratio(self._by_task.sums, self._by_task.counts).astype(np.float32)
         costs = first.global_costs
         # ties: global mean, then cost (an unknown one last), then name; arrays of values are kept in this order, so
         # that the first of the highest is the winner
@@ -817,9 +821,10 @@ class ClusterRouter:
         column = np.array([table.models.index(name) for name in self.models_])
         chosen = column[self.choose(self._vectors_of(table, vectors))]
         got = table.scores[np.arange(len(table)), chosen]
-        if np.isnan(got).all():
+        mean = known_mean(got)
+        if math.isnan(mean):
             raise RouterError("no row of the table has a measured score of the model chosen for it")
-        return float(np.nanmean(got, dtype=np.float64))
+        return float(mean)
 
     def seen(self, queries: Sequence[str]) -> NDArray[np.bool_]:
         """Which of the queries were calibration rows (told by a 64-bit digest of the text), shape (n,).
@@ -1120,7 +1125,7 @@ class Explanation:
     def __str__(self) -> str:
         decision = self.decision
         top = decision.ranking[0]
-        lines = [f"Query: {_short(self.query, 90)}"] if self.query else []
+        lines = [f"Query: {shorten(self.query, 90)}"] if self.query else []
         if decision.novel:
             lines.append(
                 f"Novel: {decision.distance:.3f} from the nearest cluster, farther than calibration queries "
@@ -1131,7 +1136,7 @@ class Explanation:
             named = ", ".join(
                 f"{task} {n}" for task, n in sorted(tasks.items(), key=lambda item: -item[1])[:3]
             )
-            about = f"e.g. {_short(examples[0], 60)!r}" if examples else ""
+            about = f"e.g. {shorten(examples[0], 60)!r}" if examples else ""
             lines.append(f"{mark} cluster {k:<3} distance {distance:.3f}  {named}  {about}".rstrip())
         width = max(len(row.name) for row in decision.ranking)
         lines += ["", f"  {'model':<{width}}  score      ±  rows  overall  cost, $  behind the first by"]
@@ -1151,11 +1156,6 @@ def _sure(top: ModelScore, row: ModelScore) -> str:
         return ""
     noise = math.hypot(top.stderr, row.stderr)
     return " (within two standard errors)" if abs(top.score - row.score) < 2 * noise else ""
-
-
-def _short(text: str, length: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def _is_int(value: object, least: int) -> bool:

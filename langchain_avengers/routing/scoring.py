@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._arrays import known_mean, ratio
 from langchain_avengers.routing.table import ScoreTable
 
 Array = NDArray[np.float64]
@@ -145,7 +146,7 @@ class ClusterStats:
         within = np.where(known, self.squares - ratio(self.sums**2, self.counts), 0.0).sum()
         within /= max((self.counts[known] - 1).sum(), 1.0)
         noise = ratio(np.full_like(cells, within), self.counts)
-        unexplained = float(np.mean((margins - margins.mean(axis=0)) ** 2) - np.nanmean(noise))
+        unexplained = float(np.mean((margins - margins.mean(axis=0)) ** 2) - known_mean(noise))
         rows = joining.counts.sum()
         worth = min(within / unexplained, rows) if unexplained > 0 else rows
         margin = (joining.sums - joining.counts * level).sum() / rows
@@ -160,12 +161,6 @@ class ClusterStats:
     def global_stderrs(self) -> Array:
         """Standard error of `global_scores`, shape (M,)."""
         return _stderr(self.counts.sum(axis=0), self.sums.sum(axis=0), self.squares.sum(axis=0), np.zeros(1))
-
-
-def ratio(total: Array, count: Array) -> Array:
-    """total / count, NaN where there is nothing to divide by."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count > 0, total / count, np.nan)
 
 
 def _stderr(counts: Array, sums: Array, squares: Array, prior: Array) -> Array:

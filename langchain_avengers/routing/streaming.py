@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._arrays import row_norms
 from langchain_avengers.errors import TableError
 from langchain_avengers.routing.clusterers import group_means, nearest
 from langchain_avengers.routing.readers.files import parquet_library
@@ -120,7 +121,7 @@ def _sum_up(router: ClusterRouter, files: Sequence[Path], vectors: str, width: i
             labels = nearest(X, part.centroids)
             part.stats = part.stats + ClusterStats.of(table, labels, len(part.centroids))
             if number == 0:
-                apart = np.linalg.norm(X - part.centroids[labels], axis=1)
+                apart = row_norms(X - part.centroids[labels])
                 distances += np.histogram(apart, _BINS, (0, 2))[0]
                 tasks.update(zip(labels.tolist(), table.tasks or (), strict=False))
     router.cluster_tasks_ = [{} for _ in router._clusterings[0].centroids]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from langchain_avengers._arrays import known_mean
+from langchain_avengers._files import replacing
 from langchain_avengers.errors import TableError
 from langchain_avengers.routing.rows import (
     Message,
@@ -251,26 +252,14 @@ class ScoreTable:
             raise TableError(
                 f"{target}: a table is written as .jsonl or .parquet; give the file one of these endings"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                if target.suffix == ".jsonl":
-                    for row in self.rows():
-                        file.write(_json_line(row))
-                else:
-                    from langchain_avengers.routing.readers import write_parquet
+        with replacing(target) as file:
+            if target.suffix == ".jsonl":
+                for row in self.rows():
+                    file.write(_json_line(row))
+            else:
+                from langchain_avengers.routing.readers import write_parquet
 
-                    write_parquet(self._data(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)  # mkstemp's file is the owner's alone
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+                write_parquet(self._data(), file)
 
     # -- parts and sums
 
@@ -436,7 +425,7 @@ class ScoreTable:
 
     def mean_scores(self) -> NDArray[np.float64]:
         """Each model's mean over the rows where it was measured, shape (n_models,); NaN if it never was."""
-        return _mean(self.scores)
+        return np.asarray(known_mean(self.scores, axis=0))
 
     def task_means(self, values: ArrayLike) -> dict[str, float]:
         """The mean of `values`, shape (n_queries,), within each task; NaN values are left out.
@@ -447,7 +436,7 @@ class ScoreTable:
         if array.shape != (len(self),):
             raise TableError(f"values have shape {array.shape}; give one a row, ({len(self)},)")
         if self.tasks is None:
-            return {"": float(_mean(array))}
+            return {"": known_mean(array)}
         names, which = np.unique(np.array(self.tasks, dtype=object), return_inverse=True)
         measured = ~np.isnan(array)
         sums = np.bincount(which[measured], weights=array[measured], minlength=len(names))
@@ -461,7 +450,7 @@ class ScoreTable:
         The measure of RouterDC and LLMRouterBench (AvgAcc). NaN values are left out. Without
         tasks it is the plain mean.
         """
-        return float(_mean(np.array(list(self.task_means(values).values()))))
+        return float(known_mean(list(self.task_means(values).values())))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -501,17 +490,6 @@ def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     if one is None or other is None:
         return one is other
     return np.array_equal(one, other, equal_nan=one.dtype != object)
-
-
-def _mean(array: NDArray[Any]) -> NDArray[np.float64]:
-    """NaN-aware mean over the first axis, NaN (and no warning) where there is nothing."""
-    measured = ~np.isnan(array)
-    sums = np.where(measured, array, 0).sum(axis=0, dtype=np.float64)
-    counts = measured.sum(axis=0)
-    means: NDArray[np.float64] = np.divide(
-        sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0
-    )
-    return means
 
 
 def _plain(values: NDArray[np.float32]) -> list[float | None]:

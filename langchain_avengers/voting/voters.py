@@ -301,6 +301,8 @@ class MedoidVoter:
     ) -> Vote:
         import numpy as np
 
+        from langchain_avengers._arrays import unit_rows
+
         abstained = tuple(i for i, text in enumerate(texts) if not text)
         if not distinct:
             return Vote(_first_standing(samples), None, (), 0.0, abstained, False, self.name)
@@ -308,8 +310,7 @@ class MedoidVoter:
         if len(distinct) == 1:
             means = np.ones(1)
         else:
-            x = np.asarray(vectors, dtype=np.float64)
-            x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+            x = unit_rows(vectors, dtype=np.float64)
             counts = np.array([len(group) for group in groups])
             similarity = x @ x.T
             np.fill_diagonal(similarity, 1.0)
