@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
-from numpy.typing import NDArray
 
 from langchain_avengers.quickstart.chat_model import BATCH, ChatExpert
 from langchain_avengers.quickstart.questions import LabelledRow
@@ -77,47 +75,37 @@ def run(
         watch: Shows the calibration's progress, as for `calibrate`.
     """
     from langchain_avengers.calibration.runner import calibrate
-    from langchain_avengers.calibration.store import Store
     from langchain_avengers.evaluation.evaluate import evaluate
     from langchain_avengers.routing.router import ClusterRouter
 
-    with tempfile.TemporaryDirectory(prefix="avengers-quickstart-") as folder:
-        table = calibrate(
-            experts, questions, "exact", out=folder, samples=n_samples, max_concurrency=BATCH, watch=watch
-        )
-        with Store(folder, create=False) as store:
-            elected = _elect(store.samples())
+    table = calibrate(experts, questions, "exact", samples=n_samples, max_concurrency=BATCH, watch=watch)
     train, test = table.split(test_size, seed=seed)
     router = ClusterRouter(random_state=seed).fit(train, embeddings)
     evaluation = evaluate(router, test, calibration=train, seed=seed)
-    chosen = [decision.chosen[0] for decision in router.route_many(test.queries)]
-    answerers = {"Best Single": [evaluation.best_single] * len(test), "Router": chosen}
-    voting = {
-        name: _by_task(
-            test.tasks or (), [elected[query, who] for query, who in zip(test.queries, models, strict=True)]
-        )
-        for name, models in answerers.items()
+    answerers = {
+        "Best Single": [evaluation.best_single] * len(test),
+        "Router": [decision.chosen[0] for decision in router.route_many(test.queries)],
     }
+    voting = {name: _by_task(test, _elected(test, models)) for name, models in answerers.items()}
     return QuickstartResult(table, router, evaluation, voting, len(train), tuple(test.queries))
 
 
-def _elect(samples: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
-    """The score of the answer that a majority of the samples elects, by question and model; 0 without one."""
+def _elected(table: ScoreTable, models: Sequence[str]) -> list[float]:
+    """The score of the answer that each row's model elects by majority; 0 without an answer."""
     from langchain_avengers.voting.voters import MajorityVoter, Sample
 
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for sample in samples:
-        if sample["score"] is not None:
-            cells.setdefault((sample["query"], sample["model"]), []).append(sample)
-    elected = {}
-    for (question, model), drawn in cells.items():
-        vote = MajorityVoter().vote([Sample(AIMessage(sample["answer"])) for sample in drawn], question)
-        elected[question, model] = float(drawn[vote.winner]["score"]) if vote.answer is not None else 0.0
-    return elected
+    scores = []
+    for row, model in enumerate(models):
+        drawn = table.recorded(row, table.models.index(model))
+        vote = MajorityVoter().vote(
+            [Sample(AIMessage(sample.answer or "")) for sample in drawn], table.queries[row]
+        )
+        scores.append(0.0 if vote.answer is None else drawn[vote.winner].score or 0.0)
+    return scores
 
 
-def _by_task(tasks: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
+def _by_task(table: ScoreTable, scores: Sequence[float]) -> dict[str, float]:
     """Means by task, and over the tasks."""
-    labels: NDArray[np.str_] = np.array(tasks)
-    means = {str(task): float(np.mean(np.array(scores)[labels == task])) for task in np.unique(labels)}
+    tasks = np.array(table.tasks)
+    means = {str(task): float(np.mean(np.array(scores)[tasks == task])) for task in np.unique(tasks)}
     return {"all": float(np.mean(list(means.values()))), **means}

@@ -1,4 +1,7 @@
-"""LangChain's standard suites, for two strategies and one and five samples, with members that talk HTTP."""
+"""LangChain's standard suite with members that talk HTTP, where they differ: streamed, voted, asked of two models.
+
+The suite without HTTP is among the unit tests.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
-from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_avengers import ChatAvengers
 from tests.fakes import toy_router
@@ -37,8 +39,8 @@ def png(width: int = 4, height: int = 3) -> bytes:
     )
 
 
-class _Pool:
-    """How the suites build their pool."""
+class _Suite(ChatModelIntegrationTests):
+    """How the suite builds its pool."""
 
     strategy: str
     n_samples: int
@@ -119,17 +121,6 @@ class _Pool:
     def model_override_value(self) -> str:
         return "places"
 
-
-class _Unit(_Pool, ChatModelUnitTests):
-    @property
-    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        """Members given by name find their key in the environment."""
-        models = dict.fromkeys(MODELS, "openai:gpt-4o-mini")
-        params = {**self.chat_model_params, "models": models}
-        return {"OPENAI_API_KEY": "sk-of-the-environment"}, params, {"n_samples": self.n_samples}
-
-
-class _Integration(_Pool, ChatModelIntegrationTests):
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _server(cls) -> Iterator[None]:
@@ -157,33 +148,13 @@ class _Integration(_Pool, ChatModelIntegrationTests):
         return {"ignore_localhost": True}
 
 
-class TestSelfConsistencyOf1(_Integration):
-    strategy, n_samples = "self_consistency", 1
+class TestDirect(_Suite):
+    strategy, n_samples = "direct", 1
 
 
-class TestSelfConsistencyOf5(_Integration):
+class TestSelfConsistencyOf5(_Suite):
     strategy, n_samples = "self_consistency", 5
 
 
-class TestMixtureOf1(_Integration):
-    strategy, n_samples = "mixture", 1
-
-
-class TestMixtureOf5(_Integration):
-    strategy, n_samples = "mixture", 5
-
-
-class TestUnitSelfConsistencyOf1(_Unit):
-    strategy, n_samples = "self_consistency", 1
-
-
-class TestUnitSelfConsistencyOf5(_Unit):
-    strategy, n_samples = "self_consistency", 5
-
-
-class TestUnitMixtureOf1(_Unit):
-    strategy, n_samples = "mixture", 1
-
-
-class TestUnitMixtureOf5(_Unit):
+class TestMixtureOf5(_Suite):
     strategy, n_samples = "mixture", 5

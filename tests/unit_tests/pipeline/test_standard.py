@@ -11,7 +11,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from langchain_avengers import ChatAvengers
 from tests.fakes import FakeRouter, says, toy_router
 
-CASES = [("direct", 1), ("self_consistency", 1), ("self_consistency", 5), ("mixture", 5)]
+CASES = [("direct", 1), ("self_consistency", 5), ("mixture", 5)]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}", autouse=True)
@@ -52,3 +52,23 @@ class TestChatAvengers(ChatModelUnitTests):
     @property
     def supports_json_mode(self) -> bool:
         return True
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return True
+
+    @property
+    def has_structured_output(self) -> bool:
+        return True
+
+    @property
+    def returns_usage_metadata(self) -> bool:
+        return True
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def model_override_value(self) -> str:
+        return "places"
