@@ -7,8 +7,8 @@ nothing heavy; inside a file, heavy imports still belong in the function.
 
 What every command keeps to:
 
-- results go to stdout: a table a person can read (`common.print_table`), or with `--json` (`common.Json`) one
-  JSON document (`common.print_json`); progress and notes go to stderr (`common.progress()`, `common.note`);
+- results go to stdout by `output`: a table a person can read (`print_table`), or with `--json` one JSON document
+  (`print_json`); progress and notes go to stderr (`output.progress()`, `output.note`);
 - it raises `AvengersError` for what failed, which becomes one line on stderr and exit code 1, and
   `typer.BadParameter` for bad usage, exit code 2; Ctrl-C is 130. It returns nothing.
 """
@@ -27,6 +27,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from langchain_avengers import __version__
+from langchain_avengers._text import shorten
 from langchain_avengers.errors import AvengersError
 
 COMMANDS = {
@@ -139,4 +140,4 @@ def _report(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    typer.echo(" ".join(message.split()), err=True)
+    typer.echo(shorten(message), err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 
 def command(
@@ -49,7 +49,7 @@ def command(
     table = common.read_table(tables, format=format, task=task)
     held = common.read_table(test, format=format, task=task) if test else None
     known = common.read_vectors(vectors, len(table)) if vectors else None
-    with common.progress() as bar:
+    with output.progress() as bar:
         job = bar.add_task("routers", total=None)
         found = ablate(
             table,
@@ -66,6 +66,6 @@ def command(
             on_cell=lambda done, total: bar.update(job, completed=done, total=total),
         )
     if json:
-        common.print_json(found.to_dict())
+        output.print_json(found.to_dict())
         return
-    common.print_rich(found)
+    output.print_rich(found)

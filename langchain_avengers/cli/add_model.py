@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 
 def command(
@@ -58,10 +58,10 @@ def command(
         "model": name, "questions": len(asked), "score": score, "saved": str(out or router), "leads_clusters": clusters,
     }  # fmt: skip
     if json:
-        common.print_json(result)
+        output.print_json(result)
         return
-    common.print_table(
+    output.print_table(
         ["model", "questions asked", "mean score", "clusters it leads"],
         [[name, len(asked), score, ", ".join(map(str, clusters)) or "none"]],
     )
-    common.note(f"saved to {out or router}")
+    output.note(f"saved to {out or router}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langchain_avengers._text import shorten
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 from langchain_avengers.providers import chat_model
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def command(
         return others.get(name, name) if name else None
 
     if idle := [name for name in others if name not in (judge, escalate_to)]:
-        common.note(f"note: the router does not know {', '.join(idle)}: not asked")
-    with common.notes():
+        output.note(f"note: the router does not know {', '.join(idle)}: not asked")
+    with output.notes():
         avengers = ChatAvengers(
             router=fitted,
             models=models,
@@ -95,9 +95,9 @@ def command(
         answer = avengers.invoke(text)
     about = answer.response_metadata["avengers"]
     if json:
-        common.print_json({"answer": answer.text, **about})
+        output.print_json({"answer": answer.text, **about})
         return
-    typer.echo(answer.text)
+    output.say(answer.text)
     _print_account(about)
 
 
@@ -136,18 +136,18 @@ def _members(
 
 def _print_account(about: dict[str, Any]) -> None:
     vote, samples, account = about["vote"], about["samples"], about["account"]
-    common.print_table(
+    output.print_table(
         ("answer", "weight", "votes"),
         [(shorten(row["value"], 60), row["weight"], row["count"]) for row in vote["tally"]],
     )
     usage = about["usage"] or {}
     cost = "not known" if about["cost"] is None else f"${about['cost']:.3g}"
-    typer.echo(f"model       {about['model']} ({about['strategy']})")
-    typer.echo(f"confidence  {vote['confidence']:.2f}{' (a tie)' if vote['tie'] else ''}")
+    output.say(f"model       {about['model']} ({about['strategy']})")
+    output.say(f"confidence  {vote['confidence']:.2f}{' (a tie)' if vote['tie'] else ''}")
     counts = f"{samples['drawn']} drawn, {samples['failed']} failed, {samples['abstained']} without an answer"
-    typer.echo(f"samples     {counts}")
-    typer.echo(
+    output.say(f"samples     {counts}")
+    output.say(
         f"usage       {usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out, "
         f"{account['requests']} requests"
     )
-    typer.echo(f"cost        {cost}{' (estimated)' if about['cost_is_estimate'] else ''}")
+    output.say(f"cost        {cost}{' (estimated)' if about['cost_is_estimate'] else ''}")

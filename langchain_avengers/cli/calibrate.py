@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 from langchain_avengers.cli.bars import Bars
 from langchain_avengers.errors import CalibrationError
 
@@ -152,12 +152,12 @@ def _run(run: Calibration, quiet: bool) -> str:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        common.note("stopping: waiting for the requests on their way (Ctrl-C again: at once)")
+        output.note("stopping: waiting for the requests on their way (Ctrl-C again: at once)")
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         with warnings.catch_warnings(), Bars(run, quiet):
-            warnings.showwarning = lambda message, *_: common.note(str(message))
+            warnings.showwarning = lambda message, *_: output.note(str(message))
             return asyncio.run(run.run(stop))
     finally:
         signal.signal(signal.SIGINT, before)
@@ -172,11 +172,11 @@ def _write(store: Store, out: Path, export: list[Path]) -> None:
 def _show(store: Store, json: bool, outcome: str = "") -> None:
     states = store.status()
     if json:
-        common.print_json(
+        output.print_json(
             {"outcome": outcome, "cost": store.cost(), "models": [state.to_dict() for state in states]}
         )
         return
-    common.print_table(
+    output.print_table(
         ["model", "score", "graded", "failed", "left", "asked", "tokens", "$", "s"],
         [
             [
@@ -194,9 +194,9 @@ def _show(store: Store, json: bool, outcome: str = "") -> None:
         ],
     )
     if causes := store.causes():
-        common.note(f"not measured: {causes}")
+        output.note(f"not measured: {causes}")
     if outcome == "budget":
-        common.note("stopped at --max-cost; run again with a higher one to go on")
+        output.note("stopped at --max-cost; run again with a higher one to go on")
 
 
 def _status(out: Path, json: bool) -> None:
@@ -220,15 +220,15 @@ def _dry_run(models: Any, dataset: str, fields: dict[str, str], out: Path, optio
 
     estimates = plan(models, dataset, options, out=out, fields=fields)
     if json:
-        common.print_json({"models": estimates, "cost": sum(e.cost or 0.0 for e in estimates)})
+        output.print_json({"models": estimates, "cost": sum(e.cost or 0.0 for e in estimates)})
         return
-    common.print_table(
+    output.print_table(
         ["model", "questions", "answers", "requests", "tokens in", "tokens out", "$"],
         [
             [e.name, e.questions, e.answers, e.requests, e.input_tokens, e.output_tokens, e.cost]
             for e in estimates
         ],
     )
-    common.note(f"about ${sum(e.cost or 0.0 for e in estimates):.4f}; nothing was asked")
+    output.note(f"about ${sum(e.cost or 0.0 for e in estimates):.4f}; nothing was asked")
     if unknown := [e.name for e in estimates if e.cost is None]:
-        common.note(f"no price in the pool file: {', '.join(unknown)}")
+        output.note(f"no price in the pool file: {', '.join(unknown)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 
 def command(
@@ -54,6 +54,6 @@ def command(
             seed=seed,
         )
     if json:
-        common.print_json(found.to_dict())
+        output.print_json(found.to_dict())
         return
-    common.print_rich(found)
+    output.print_rich(found)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 
 def command(
@@ -61,7 +61,7 @@ def command(
     if column is not None and (format != "auto" or task is not None):
         raise typer.BadParameter("--format and --task do not go with --vectors COLUMN")
     score = None
-    with common.notes():
+    with output.notes():
         if column is not None:
             model = common.load_embeddings(embeddings) if embeddings else None
             fit_parquet(router, tables[0], model, vectors=column)
@@ -78,16 +78,16 @@ def command(
         router.save(out)
     about = describe(router)
     if json:
-        common.print_json({"router": out, "rows": router.n_rows_, "score_on_these_rows": score, **about})
+        output.print_json({"router": out, "rows": router.n_rows_, "score_on_these_rows": score, **about})
         return
-    typer.echo(
+    output.say(
         f"{router.n_rows_:,} rows, {len(router.models_)} models, {router.n_clusters_} clusters -> {out}"
     )
-    common.print_models(about["models"])
+    output.print_models(about["models"])
     if score is not None:
-        typer.echo(f"Mean score of the router's choices on these same rows, so not held out: {score:.4f}")
+        output.say(f"Mean score of the router's choices on these same rows, so not held out: {score:.4f}")
     for check in about["checks"]:
-        common.note(f"note: {check}")
+        output.note(f"note: {check}")
 
 
 def _column(vectors: list[Path] | None, tables: list[Path]) -> str | None:

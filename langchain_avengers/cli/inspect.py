@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from langchain_avengers._text import shorten
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 
 def command(router: common.RouterPath, json: common.Json = False) -> None:
@@ -18,15 +16,15 @@ def command(router: common.RouterPath, json: common.Json = False) -> None:
     fitted = common.load_router(router)
     about = describe(fitted)
     if json:
-        common.print_json({"router": router, **about})
+        output.print_json({"router": router, **about})
         return
     usual = type(fitted)().get_params()
     changed = {name: value for name, value in about["parameters"].items() if value != usual[name]}
     size = f"{len(fitted.models_)} models, {fitted.n_clusters_} clusters, {about['dimensions']} dimensions"
-    typer.echo(f"{router}: {size}")
-    typer.echo(f"embeddings: {about['embeddings'] or 'not recorded'}")
-    typer.echo(f"parameters: {', '.join(f'{k}={v}' for k, v in changed.items()) or 'the defaults'}")
-    common.print_models(about["models"])
+    output.say(f"{router}: {size}")
+    output.say(f"embeddings: {about['embeddings'] or 'not recorded'}")
+    output.say(f"parameters: {', '.join(f'{k}={v}' for k, v in changed.items()) or 'the defaults'}")
+    output.print_models(about["models"])
     rows = [
         (
             cluster["id"],
@@ -40,11 +38,11 @@ def command(router: common.RouterPath, json: common.Json = False) -> None:
         )
         for cluster in about["clusters"]
     ]
-    common.print_table(
+    output.print_table(
         ("cluster", "rows", "best model", "score", "lead", "sure", "tasks", "nearest query"), rows
     )
     for check in about["checks"]:
-        typer.echo(f"check: {check}")
+        output.say(f"check: {check}")
 
 
 def _most(item: tuple[str, int]) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langchain_avengers._text import shorten
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 if TYPE_CHECKING:
     from langchain_avengers.quickstart.chat_model import ChatExpert
@@ -61,12 +61,12 @@ def command(
         embeddings = default_embeddings()
     with _timed("load the language model", seconds):
         model = next(iter(experts.values())).language_model
-    common.note(f"        embedder {embeddings_name(embeddings)}")
-    common.note(
+    output.note(f"        embedder {embeddings_name(embeddings)}")
+    output.note(
         f"        {len(experts)} experts on {model.name}, {model.parameters / 1e6:.0f} million parameters"
     )
     done = f"calibrate on {len(asked)} questions, {n_samples} answers of each expert; fit and evaluate"
-    with _timed(done, seconds, live=False), common.notes():
+    with _timed(done, seconds, live=False), output.notes():
         result = run(
             experts, asked, embeddings, n_samples=n_samples, seed=seed, watch=lambda run: Bars(run, json)
         )
@@ -75,7 +75,7 @@ def command(
         result.table.write(scores)
 
     if not json:
-        common.print_rich(result.evaluation)
+        output.print_rich(result.evaluation)
         _print_voting(result, n_samples)
     with _timed("answer a question", seconds, say=False):
         demo = _answer(result.router, dict(experts), result.held_out[0], n_samples, quiet=json)
@@ -83,13 +83,13 @@ def command(
     if json:
         seconds["total"] = total
         files = {"router": out, "table": scores}
-        common.print_json({**result.to_dict(), "demo": demo, "seconds": seconds, **files})
+        output.print_json({**result.to_dict(), "demo": demo, "seconds": seconds, **files})
         return
-    typer.echo(f"\n{total:.0f} s in all. Router: {out}; scores: {scores}. Next:\n")
-    typer.echo(f'  avengers route {out} "What is 8 + 9?" "What is the capital of Turkey?"')
-    typer.echo(f"  avengers route {out} --explain \"What is the opposite of 'cold'?\"")
-    typer.echo(f"  avengers inspect {out}")
-    typer.echo(f"  avengers fit {scores} --out my-router")
+    output.say(f"\n{total:.0f} s in all. Router: {out}; scores: {scores}. Next:\n")
+    output.say(f'  avengers route {out} "What is 8 + 9?" "What is the capital of Turkey?"')
+    output.say(f"  avengers route {out} --explain \"What is the opposite of 'cold'?\"")
+    output.say(f"  avengers inspect {out}")
+    output.say(f"  avengers fit {scores} --out my-router")
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _print_voting(result: QuickstartResult, n_samples: int) -> None:
         single = result.evaluation[name]
         rows.append([name, f"{single.avg_acc.value:.1%}", *(f"{single.tasks[task]:.0%}" for task in tasks)])
         rows.append([f"{name}, voting", f"{voted['all']:.1%}", *(f"{voted[task]:.0%}" for task in tasks)])
-    common.print_table(
+    output.print_table(
         ["", "all", *tasks],
         rows,
         title=f"One answer, and a majority vote of {n_samples}, on the same questions",
@@ -130,12 +130,12 @@ def _answer(
     graph = create_avengers_graph(router, models, n_samples=n_samples)
     done: dict[str, Any] = {"question": question}
     if not quiet:
-        typer.echo(f"\nOne question through the graph: {question}")
+        output.say(f"\nOne question through the graph: {question}")
     for update in graph.stream(Input(messages=[HumanMessage(question)]), stream_mode="updates"):
         for node, state in update.items():
             line = _describe(node, state, done)
             if not quiet:
-                typer.echo(f"  {node:7} {line}")
+                output.say(f"  {node:7} {line}")
     return done
 
 

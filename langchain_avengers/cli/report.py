@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 
 def command(
@@ -72,7 +72,7 @@ def command(
             png=png,
         )
     if json:
-        common.print_json({"out": out, "png": png, **found.to_dict()})
+        output.print_json({"out": out, "png": png, **found.to_dict()})
         return
-    typer.echo(found.verdict)
-    common.note(f"{out} written")
+    output.say(found.verdict)
+    output.note(f"{out} written")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langchain_avengers._text import shorten
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 
 if TYPE_CHECKING:
     from langchain_avengers.routing.decision import RoutingDecision
@@ -67,13 +67,13 @@ def command(
         for query in queries:
             found = fitted.explain_vector(fitted.embed(query), query=query, cost_weight=cost_weight)
             if json:
-                (common.print_json if len(queries) == 1 else common.print_json_line)(found.to_dict())
+                (output.print_json if len(queries) == 1 else output.print_json_line)(found.to_dict())
             else:
-                typer.echo(str(found))
+                output.say(str(found))
         return
     decisions = fitted.route_many(queries, **options)
     if json and len(queries) == 1:
-        common.print_json({"query": queries[0], **decisions[0].to_dict()})
+        output.print_json({"query": queries[0], **decisions[0].to_dict()})
     elif len(queries) == 1:
         _print_one(decisions[0])
     else:
@@ -88,13 +88,13 @@ def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
 
 def _print(query: str, decision: RoutingDecision, *, json: bool) -> None:
     if json:
-        common.print_json_line({"query": query, **decision.to_dict()})
+        output.print_json_line({"query": query, **decision.to_dict()})
     else:
-        typer.echo(f"{', '.join(decision.chosen)}\t{shorten(query, 100)}")
+        output.say(f"{', '.join(decision.chosen)}\t{shorten(query, 100)}")
 
 
 def _print_one(decision: RoutingDecision) -> None:
     where = ", ".join(f"cluster {k} ({weight:.2f})" for k, weight in decision.clusters)
-    typer.echo(f"{', '.join(decision.chosen)}   [{where or 'novel: the ranking over all rows'}]")
+    output.say(f"{', '.join(decision.chosen)}   [{where or 'novel: the ranking over all rows'}]")
     rows = [(row.name, row.score, row.stderr, row.n, row.cost) for row in decision.ranking]
-    common.print_table(("model", "score", "stderr", "rows", "cost, $"), rows)
+    output.print_table(("model", "score", "stderr", "rows", "cost, $"), rows)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from langchain_avengers import ClusterRouter, ScoreTable
-from langchain_avengers.cli import common
+from langchain_avengers.cli import common, output
 from langchain_avengers.cli.describe import describe
 from tests.fakes import HashEmbeddings
 from tests.unit_tests.cli.conftest import FACTS, SUMS, Run
@@ -271,7 +271,7 @@ def test_plain_makes_json_of_anything(capsys: pytest.CaptureFixture[str]) -> Non
         "set": frozenset({1}),
         2: (True, None),
     }
-    common.print_json(data)
+    output.print_json(data)
     assert json.loads(capsys.readouterr().out) == {
         "nan": None,
         "inf": [None, None],
@@ -285,7 +285,7 @@ def test_plain_makes_json_of_anything(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_tables_do_not_interpret_or_cut_cells(capsys: pytest.CaptureFixture[str]) -> None:
     name = "[red]meta/llama-3:8b[/red]" + "x" * 60
-    common.print_table(
+    output.print_table(
         ("model", "score"), [(name, 0.5), ("b", math.nan), ("c", None), ("d", 2e-5), ("e", 0.0)]
     )
     out = capsys.readouterr().out

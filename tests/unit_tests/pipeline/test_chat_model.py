@@ -506,3 +506,11 @@ async def test_what_a_graph_has_to_see_leaves_nothing_behind() -> None:
     with pytest.raises(GraphBubbleUp):
         await pool(_Interrupts(script=["12"]), _Waits(script=["12"]), strategy="mixture").ainvoke(SUM)
     assert not asyncio.all_tasks() - before
+
+
+def test_members_given_by_name_find_their_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    model = ChatAvengers(router=FakeRouter(), models=dict.fromkeys(("sums", "places"), "openai:gpt-4o-mini"))
+    key = model.models["sums"].openai_api_key
+    assert key.get_secret_value() == "sk-of-the-environment"
+    assert "sk-of-the-environment" not in repr(model)
