@@ -5,7 +5,7 @@ function `command`, annotated for typer; its docstring is the text of `--help`, 
 in `COMMANDS` stands in `avengers --help`. A file is imported only when its command runs, so `--help` loads
 nothing heavy; inside a file, heavy imports still belong in the function.
 
-What every command keeps to:
+Rules for every command:
 
 - results go to stdout by `output`: a table a person can read (`print_table`), or with `--json` one JSON document
   (`print_json`); progress and notes go to stderr (`output.progress()`, `output.note`);
@@ -87,7 +87,7 @@ def _avengers(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """A pool of language models as one: calibrate, fit, route, sample, vote."""
+    """Use a pool of language models as one: calibrate, fit, route, sample, vote."""
     _State.debug, _State.command = debug, ""
     if version:
         typer.echo(f"langchain-avengers {__version__}")

@@ -1,4 +1,4 @@
-"""`avengers ablate`: the paper's studies on one's own table."""
+"""`avengers ablate`: the paper's studies on your own table."""
 
 from __future__ import annotations
 
@@ -15,35 +15,39 @@ def command(
     study: Annotated[
         list[str] | None,
         typer.Option(
-            help="clusters, clusterer, scoring, top_k, models, size, embedder or strategy; several times for "
-            "several. By default every one the table has what for."
+            help="clusters, clusterer, scoring, top_k, models, size, embedder or strategy; repeatable. By default "
+            "all studies for which the table has data."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every setting.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for every setting.")] = 5,
     vectors: common.VectorFiles = None,
     embedder: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A further embedding model, for the study of embedders."),
+        typer.Option(metavar="NAME", help="Another embedding model for the study of embedders; repeatable."),
     ] = None,
     embeddings: common.EmbeddingsName = None,
     test: Annotated[
         list[Path] | None,
-        typer.Option(metavar="TABLE", help="Test rows; otherwise every seed holds out a share of the rows."),
+        typer.Option(
+            metavar="TABLE", help="Test rows; without them every seed holds out a share of the rows."
+        ),
     ] = None,
-    test_size: Annotated[float, typer.Option(help="That share.")] = 0.3,
+    test_size: Annotated[float, typer.Option(help="Share of the rows held out, between 0 and 1.")] = 0.3,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Finished runs: what it holds is not run again."),
+        typer.Option(metavar="FILE.jsonl", help="File of finished runs; they are not run again."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where embeddings are kept between runs.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder that keeps embeddings between runs.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 is one a core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Number of processes; -1 means one for each core.")] = -1,
     format: common.Format = "auto",
     task: common.Task = None,
     json: common.Json = False,
 ) -> None:
-    """Repeat the paper's studies on a score table: what each parameter is worth, over seeds, with intervals."""
+    """Repeat the paper's studies on a score table.
+
+    Shows how much each parameter changes the result, over several seeds, with intervals."""
     from langchain_avengers.evaluation.ablate import ablate
 
     table = common.read_table(tables, format=format, task=task)

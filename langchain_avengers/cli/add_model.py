@@ -20,19 +20,20 @@ def command(
         Path, typer.Option("--table", help="Folder of the calibration whose questions are used.")
     ] = Path("table"),
     budget: Annotated[
-        float, typer.Option(help="Questions to ask: a share of them below 1, else a count.")
+        float, typer.Option(help="Questions to ask: a share when below 1, else a number.")
     ] = 0.1,
     samples: Annotated[int, typer.Option(min=1, help="Answers to each question.")] = 1,
-    grader: Annotated[str | None, typer.Option(help="Grader; that of the calibration by default.")] = None,
+    grader: Annotated[str | None, typer.Option(help="Grader; by default the one of the calibration.")] = None,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let grader code run what models wrote, in a sandbox.")
+        bool,
+        typer.Option("--allow-code", help="Allow the grader `code` to run model-written code in a sandbox."),
     ] = False,
-    max_cost: Annotated[float | None, typer.Option(help="Stop cleanly at so many US dollars.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to save to; the router's own by default.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Stop when this many US dollars are spent.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to save to; by default the router's own.")] = None,
     embeddings: common.EmbeddingsName = None,
     json: common.Json = False,
 ) -> None:
-    """Let a new model join a router: ask it, and only it, the few questions that tell most about it."""
+    """Add a new model to a router. Only the new model is asked, and only the most informative questions."""
     from langchain_avengers.calibration.onboard import add_model
     from langchain_avengers.cli.bars import Bars
     from langchain_avengers.pool import Pool

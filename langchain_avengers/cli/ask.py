@@ -32,25 +32,33 @@ def command(
     n_samples: Annotated[int, typer.Option(min=1, help="Answers drawn.")] = 5,
     top_n: Annotated[int, typer.Option(min=1, help="Models the answers come from.")] = 1,
     voter: Annotated[str, typer.Option(help="auto, majority, log_odds, medoid or judge.")] = "auto",
-    judge: Annotated[str | None, typer.Option(metavar="NAME", help="Who judges, for --voter judge.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model that judges, for --voter judge.")
+    ] = None,
     escalate_to: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who answers when the vote is unsure, for escalate.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Model that answers when the vote is unsure, for --strategy escalate."
+        ),
     ] = None,
     cost_weight: Annotated[
-        float | None, typer.Option(min=0, max=1, help="0 looks at the score alone, 1 at the cost alone.")
+        float | None,
+        typer.Option(min=0, max=1, help="From 0 (only the score counts) to 1 (only the cost counts)."),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="Of every model; else its own.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Temperature of every model; by default its own.")
+    ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of every answer; else the model's own.")
+        int | None, typer.Option(min=1, help="Most tokens of one answer; by default the model's own.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds one request may take.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.001, help="Most seconds for one request.")] = None,
     embeddings: common.EmbeddingsName = None,
     json: common.Json = False,
 ) -> None:
     """Answer a question with the pool: route, sample, vote.
 
-    The models come from a pool file, or from --model options such as qwen=openai:qwen2.5-7b (keys as their
-    providers read them from the environment). Prints the answer, and how it came about.
+    The models come from a pool file, or from --model options such as qwen=openai:qwen2.5-7b. With --model, providers
+    read their keys from the environment. Prints the answer and how it came about.
     """
     from langchain_avengers.pipeline.chat_model import ChatAvengers
     from langchain_avengers.pipeline.settings import STRATEGIES, VOTERS

@@ -42,26 +42,30 @@ def command(
         list[str] | None, typer.Option(help="Name of a field in the dataset: query=Problem. Repeatable.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only these models of the pool.")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Stop cleanly at so many US dollars.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Stop when this many US dollars are spent.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions, this many.")] = None,
     resume: Annotated[
-        bool, typer.Option(help="Go on with what the folder holds; --no-resume insists on an empty one.")
+        bool,
+        typer.Option(
+            help="Go on with the calibration in the folder; --no-resume refuses a folder that has one."
+        ),
     ] = True,
-    retry_failed: Annotated[bool, typer.Option(help="Ask again what was refused for good.")] = False,
-    regrade: Annotated[
-        bool, typer.Option(help="Grade the stored answers anew; none is asked again.")
+    retry_failed: Annotated[bool, typer.Option(help="Ask again what a provider refused for good.")] = False,
+    regrade: Annotated[bool, typer.Option(help="Grade all stored answers again; no model is asked.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what would be asked and what it would cost; ask nothing.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option(help="Say what it would ask and cost; ask nothing.")] = False,
     status: Annotated[
-        bool, typer.Option(help="Show where a store stands, live while a run goes on.")
+        bool, typer.Option(help="Show the progress of a calibration; updated while one runs.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds one request may take.")] = None,
-    max_attempts: Annotated[int, typer.Option(min=1, help="Requests for one answer.")] = 6,
+    timeout: Annotated[float | None, typer.Option(help="Most seconds for one request.")] = None,
+    max_attempts: Annotated[int, typer.Option(min=1, help="Most requests for one answer.")] = 6,
     patience: Annotated[float, typer.Option(help="Seconds a failing model is waited for.")] = 60.0,
     judge: Annotated[str | None, typer.Option(help="Model of the pool that judges.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="What the judge looks at: a text, or @file.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Instructions for the judge: a text, or @file.")] = None,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let grader code run what models wrote, in a sandbox.")
+        bool,
+        typer.Option("--allow-code", help="Allow the grader `code` to run model-written code in a sandbox."),
     ] = False,
     export: Annotated[
         list[Path] | None,
@@ -69,10 +73,10 @@ def command(
     ] = None,
     json: common.Json = False,
 ) -> None:
-    """Ask every model of a pool every question, grade the answers, store them, resume where it was.
+    """Ask every model of a pool every question, grade the answers and store them.
 
-    Every answer is in OUT/calibration.sqlite from the moment it arrives; run the same command again after an
-    interruption of any kind. At the end OUT/table.jsonl is the score table.
+    Every answer is stored in OUT/calibration.sqlite when it arrives. After any interruption run the same command
+    again: it goes on where it was. At the end OUT/table.jsonl is the score table.
     """
     from langchain_avengers.calibration.runner import Options
     from langchain_avengers.calibration.store import Store

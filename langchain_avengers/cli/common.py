@@ -31,7 +31,7 @@ EmbeddingsName = Annotated[
     typer.Option(
         "--embeddings",
         metavar="NAME",
-        help="Embedding model: a folder or a hub name; the default is the one the router names, or MiniLM.",
+        help="Embedding model: a folder or a hub name; by default the one that the router names, or MiniLM.",
     ),
 ]
 VectorFiles = Annotated[
@@ -39,12 +39,12 @@ VectorFiles = Annotated[
     typer.Option(
         "--vectors",
         metavar="FILE.npy",
-        help="Embeddings of the queries in order, so none are computed: one file a table file, or one.",
+        help="Embeddings of the queries, in order, instead of computing them: one file, or one for each table file.",
     ),
 ]
-Task = Annotated[str | None, typer.Option("--task", help="Task of every row; otherwise as the files say.")]
+Task = Annotated[str | None, typer.Option("--task", help="Task of every row; by default as the files say.")]
 Format = Annotated[
-    str, typer.Option("--format", help="Format of the files; found from their content by default.")
+    str, typer.Option("--format", help="Format of the files; by default found from their content.")
 ]
 
 

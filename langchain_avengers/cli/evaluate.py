@@ -16,18 +16,20 @@ def command(
     vectors: common.VectorFiles = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(metavar="TABLE", help="The rows the router was fitted on: adds the kNN baseline."),
+        typer.Option(metavar="TABLE", help="The rows that the router was fitted on; adds the kNN baseline."),
     ] = None,
     embeddings: common.EmbeddingsName = None,
     format: common.Format = "auto",
     task: common.Task = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples behind the intervals.")] = 2000,
+    resamples: Annotated[
+        int, typer.Option(min=1, help="Number of bootstrap resamples for the intervals.")
+    ] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     json: common.Json = False,
 ) -> None:
-    """Judge a router on held-out rows beside single models, Random, Best Single, Max Expert and Oracle.
+    """Compare a router with single models, Random, Best Single, Max Expert and Oracle on held-out rows.
 
-    Prints one sentence, the metrics, and the router by task and by cluster; differences have 95 % intervals.
+    Prints a verdict, the metrics, and the router by task and by cluster. Differences have 95 % intervals.
     """
     import warnings
 

@@ -16,7 +16,10 @@ def command(
         Path, typer.Option("--out", "-o", help="Folder to save the router in.", show_default=False)
     ],
     clusters: Annotated[
-        str, typer.Option("--clusters", metavar="auto|K", help="Number of clusters; auto finds it.")
+        str,
+        typer.Option(
+            "--clusters", metavar="auto|K", help="Number of clusters; auto finds it by cross-validation."
+        ),
     ] = "auto",
     clusterer: Annotated[
         str, typer.Option(help="kmeans, minibatch, hierarchical, gmm, spectral or birch.")
@@ -25,7 +28,7 @@ def command(
         str, typer.Option(help="mean, rank (the paper's) or balanced (Avengers-Pro).")
     ] = "mean",
     cost_weight: Annotated[
-        float, typer.Option(min=0, max=1, help="0 looks at the score alone, 1 at the cost alone.")
+        float, typer.Option(min=0, max=1, help="From 0 (only the score counts) to 1 (only the cost counts).")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the clustering.")] = 0,
     embeddings: common.EmbeddingsName = None,
@@ -33,8 +36,8 @@ def command(
         list[Path] | None,
         typer.Option(
             metavar="FILE.npy|COLUMN",
-            help="Embeddings of the queries in order, one file a table file, or one. Or the column of a Parquet "
-            "table (file or folder) that holds them: it is then read in pieces, in bounded memory.",
+            help="Embeddings of the queries, in order: one file, or one for each table file. Or the column of a "
+            "Parquet table (file or folder) that holds them; the table is then read in pieces, in bounded memory.",
         ),
     ] = None,
     format: common.Format = "auto",
@@ -43,8 +46,8 @@ def command(
 ) -> None:
     """Fit a router to score tables and save it.
 
-    Every row is used: for avengers evaluate, hold rows back in other files. With --vectors nothing is
-    embedded, and no embedding model is recorded unless --embeddings names the one the vectors came from.
+    Every row is used. Keep the rows for avengers evaluate in other files. With --vectors nothing is embedded, and the
+    router records no embedding model unless --embeddings names the one that made the vectors.
     """
     from langchain_avengers.cli.describe import describe
     from langchain_avengers.routing.router import ClusterRouter
@@ -91,7 +94,7 @@ def command(
 
 
 def _column(vectors: list[Path] | None, tables: list[Path]) -> str | None:
-    """The column that `--vectors` names, None where it names files."""
+    """The column that `--vectors` names; None when it names files."""
     if not vectors or len(vectors) > 1 or vectors[0].suffix == ".npy" or vectors[0].exists():
         return None
     if len(tables) > 1 or not (tables[0].suffix == ".parquet" or tables[0].is_dir()):

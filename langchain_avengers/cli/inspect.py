@@ -1,4 +1,4 @@
-"""`avengers inspect`: a saved router, looked at."""
+"""`avengers inspect`: the content of a saved router."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from langchain_avengers.cli import common, output
 
 
 def command(router: common.RouterPath, json: common.Json = False) -> None:
-    """Show a saved router: its models, its clusters with the best model of each, and what to look out for.
+    """Show a saved router: its models, its clusters with the best model of each, and warnings.
 
-    The files are checked on the way: a damaged or foreign router is an error. Nothing is embedded.
+    The files are checked: a damaged or foreign router is an error. Nothing is embedded.
     """
     from langchain_avengers.cli.describe import describe
 

@@ -25,12 +25,14 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder the router is saved to.")] = Path(
         "quickstart-router"
     ),
-    n_samples: Annotated[int, typer.Option(min=1, max=50, help="Answers drawn to each question.")] = 5,
+    n_samples: Annotated[
+        int, typer.Option(min=1, max=50, help="Answers of each expert to each question.")
+    ] = 5,
     questions: Annotated[
         int, typer.Option(min=16, max=128, help="How many of the built-in questions to ask.")
     ] = 112,
-    temperature: Annotated[float, typer.Option(min=0, help="Of every expert.")] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Of sampling, split and clustering.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, help="Temperature of every expert.")] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling, split and clustering.")] = 0,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", help="Folder or GGUF file of another language model.", show_default=False),
@@ -42,7 +44,7 @@ def command(
     Three experts answer built-in questions of four kinds. Each expert is SmolLM2-135M-Instruct under worked
     examples of its own. Needs no hub, no key and no GPU once installed.
     """
-    # With its threads spinning, torch crawls on a machine that does other work too. Read once, when torch loads.
+    # Spinning threads make torch slow on a machine that does other work too. torch reads this once, when it loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from langchain_avengers.cli.bars import Bars
     from langchain_avengers.quickstart.experts import experts as make_experts

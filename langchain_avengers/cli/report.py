@@ -13,7 +13,7 @@ from langchain_avengers.cli import common, output
 def command(
     router: common.RouterPath,
     tables: common.Tables,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.html", help="Where the page goes.")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.html", help="File of the page.")] = Path(
         "report.html"
     ),
     png: Annotated[
@@ -22,11 +22,14 @@ def command(
     vectors: common.VectorFiles = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(metavar="TABLE", help="The rows the router was fitted on: adds the kNN baseline."),
+        typer.Option(metavar="TABLE", help="The rows that the router was fitted on; adds the kNN baseline."),
     ] = None,
     new: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Queries, one a line, to look for drift in; else the tables' own."),
+        typer.Option(
+            metavar="FILE",
+            help="Queries, one in each line, to look for drift; by default those of the tables.",
+        ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Router report",
     embeddings: common.EmbeddingsName = None,
@@ -34,9 +37,9 @@ def command(
     task: common.Task = None,
     json: common.Json = False,
 ) -> None:
-    """Write one self-contained page about a router: verdict, tables, clusters, cost and quality, drift.
+    """Write one HTML page about a router: verdict, tables, clusters, cost and quality, drift.
 
-    The page needs no network. Figures need the extra `plots`.
+    The page loads nothing from the network. Figures need the extra `plots`.
     """
     import warnings
 

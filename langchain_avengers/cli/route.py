@@ -24,12 +24,15 @@ def command(
     queries: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY...|-]", help="Queries; - reads them from stdin, one a line.", show_default=False
+            metavar="[QUERY...|-]",
+            help="Queries; - reads them from stdin, one in each line.",
+            show_default=False,
         ),
     ] = None,
     top_n: Annotated[int, typer.Option(min=1, help="Models to choose.")] = 1,
     cost_weight: Annotated[
-        float | None, typer.Option(min=0, max=1, help="0 looks at the score alone, 1 at the cost alone.")
+        float | None,
+        typer.Option(min=0, max=1, help="From 0 (only the score counts) to 1 (only the cost counts)."),
     ] = None,
     models: Annotated[
         list[str] | None,
@@ -44,7 +47,7 @@ def command(
 ) -> None:
     """Say which model a query goes to.
 
-    With --json one query gives one document, several (or stdin, or --vectors) give one line each.
+    With --json, one query gives one document; several queries, stdin or --vectors give one line for each.
     """
     if bool(queries) == bool(vectors):
         raise typer.BadParameter("give queries, or - for stdin, or --vectors")
