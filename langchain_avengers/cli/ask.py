@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -61,7 +61,7 @@ def command(
     read their keys from the environment. Prints the answer and how it came about.
     """
     from langchain_avengers.pipeline.chat_model import ChatAvengers
-    from langchain_avengers.pipeline.settings import STRATEGIES, VOTERS
+    from langchain_avengers.pipeline.settings import STRATEGIES, VOTERS, Strategy, VoterName
 
     for option, value, known in (("--strategy", strategy, STRATEGIES), ("--voter", voter, VOTERS)):
         if value not in known:
@@ -88,10 +88,10 @@ def command(
         avengers = ChatAvengers(
             router=fitted,
             models=models,
-            strategy=strategy,
+            strategy=cast(Strategy, strategy),
             n_samples=n_samples,
             top_n=top_n,
-            voter=voter,
+            voter=cast(VoterName, voter),
             judge=member(judge),
             escalate_to=member(escalate_to),
             cost_weight=cost_weight,

@@ -127,7 +127,8 @@ def _answer(
     """Answer a question by the graph, printing each node's work as it is done."""
     from langchain_core.messages import HumanMessage
 
-    from langchain_avengers.pipeline.graph import Input, create_avengers_graph
+    from langchain_avengers.pipeline.graph import create_avengers_graph
+    from langchain_avengers.pipeline.state import Input
 
     graph = create_avengers_graph(router, models, n_samples=n_samples)
     done: dict[str, Any] = {"question": question}

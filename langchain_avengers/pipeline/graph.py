@@ -2,128 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, cast
 
-from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
-from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
 from langgraph.types import Command, Send
-from typing_extensions import TypedDict
+from typing_extensions import Unpack
 
-from langchain_avengers.pipeline.effects import Step, arun, run
-from langchain_avengers.pipeline.nodes import Move, Pipeline, Task, Turn, tell_by
-from langchain_avengers.pipeline.sampling import Options
-from langchain_avengers.pipeline.settings import CONTROLS, Controls, Settings, Strategy
-from langchain_avengers.pipeline.tracing import Trace
-
-
-def gather(held: list[dict[str, Any]] | None, new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Append; `None` empties the list for the next turn of a conversation."""
-    return [] if new is None else [*(held or []), *new]
-
-
-class Input(TypedDict):
-    """What the graph takes."""
-
-    messages: Annotated[list[AnyMessage], add_messages]
-
-
-class Output(TypedDict):
-    """What the graph gives."""
-
-    messages: Annotated[list[AnyMessage], add_messages]
-    answer: AIMessage
-    decision: dict[str, Any]
-    vote: dict[str, Any]
-    account: dict[str, Any]
-
-
-class AvengersState(Output):
-    """What the graph remembers: plain data and messages only, so that any checkpointer can hold it."""
-
-    vector: list[float] | None
-    plan: dict[str, Any]
-    samples: Annotated[list[dict[str, Any]], gather]
-    failures: Annotated[list[dict[str, Any]], gather]
-    calls: Annotated[list[dict[str, Any]], gather]
+from langchain_avengers.pipeline.nodes import CallContext, Pipeline
+from langchain_avengers.pipeline.schedule import SCHEDULES
+from langchain_avengers.pipeline.settings import (
+    CONTROLS,
+    Controls,
+    GraphOptions,
+    Models,
+    Router,
+    Settings,
+    Strategy,
+    VoterName,
+)
+from langchain_avengers.pipeline.state import Input, NodeUpdate, Output, PipelineState, SampleRequest
+from langchain_avengers.pipeline.sync_async import Step, arun, run
+from langchain_avengers.pipeline.tracing import Trace, progress_events
+from langchain_avengers.voting.voters import Voter
 
 
 class _Node(Runnable[Any, Any]):
     """A pipeline's node as LangGraph runs it, with no run in the trace beside the one LangGraph makes."""
 
     def __init__(
-        self, pipeline: Pipeline, settings: Settings, name: Literal["embed", "route", "sample", "vote"]
+        self,
+        settings: Settings,
+        step: Callable[[PipelineState, CallContext], Step[NodeUpdate]],
+        *,
+        leads: bool,
     ) -> None:
-        self.pipeline = pipeline
-        self.settings = settings
-        self.name = name
+        """Wrap a step; `leads`: it says itself what comes next."""
+        self._settings = settings
+        self._step = step
+        self._leads = leads
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return self._output(input, run(self._step(input, config or {})))
+        return self._output(input, run(self._step(input, self._context(config or {}))))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return self._output(input, await arun(self._step(input, config or {})))
+        return self._output(input, await arun(self._step(input, self._context(config or {}))))
 
-    def _step(self, state: dict[str, Any], config: RunnableConfig) -> Step[Move]:
-        turn = self._turn(config)
-        if self.name == "sample":
-            return self.pipeline.sample(state, Task(**state["task"]), turn)
-        step: Step[Move] = getattr(self.pipeline, str(self.name))(state, turn)
-        return step
-
-    def _turn(self, config: RunnableConfig) -> Turn:
+    def _context(self, config: RunnableConfig) -> CallContext:
         context = get_runtime().context
         given = context if isinstance(context, Mapping) else getattr(context, "__dict__", None) or {}
         configured = config.get("configurable", {})
         controls = {k: v for k in CONTROLS if (v := configured.get(k, given.get(k))) is not None}
-        settings = self.settings.controlled(controls)
+        settings = self._settings.controlled(controls)
         manager = config.get("callbacks")
         trace = Trace(None)
         if manager is not None and not isinstance(manager, list):
             # The one answer of `direct` is the graph's own stream of tokens.
             inherit = "all" if settings.strategy == "direct" else settings.inner_callbacks
-            trace = Trace.under(
-                manager.parent_run_id,
-                manager.inheritable_handlers,
-                tags=manager.inheritable_tags,
-                metadata=manager.inheritable_metadata,
-                inherit=inherit,
-            )
-        return Turn.of(
-            settings, options=Options(), trace=trace, tell=tell_by(config) if settings.progress else None
-        )
+            trace = Trace.under(manager.parent_run_id, manager, inherit)
+        emit = progress_events(config) if settings.progress else None
+        return CallContext.of(settings, trace=trace, emit=emit)
 
-    def _output(self, state: dict[str, Any], move: Move) -> Any:
-        if self.name in ("embed", "sample"):
-            return move.update
-        seen = {"messages": state["messages"]}
+    def _output(self, state: PipelineState, given: NodeUpdate) -> Any:
+        if not self._leads:
+            return given.update
         sends = []
-        for task in move.tasks:
+        for wanted in given.requests:
             # Only who writes an answer from the candidates gets to see them.
-            extra = {"samples": state["samples"]} if task.role == "aggregate" else {}
-            sends.append(Send("sample", {**seen, **extra, "task": task._asdict()}))
-        return Command(update=move.update, goto=sends or END)
+            seen = ("messages", "samples") if wanted.role == "aggregate" else ("messages",)
+            payload = {key: state[key] for key in seen}  # type: ignore[literal-required]
+            sends.append(Send("sample", {**payload, "wanted": wanted._asdict()}))
+        return Command(update=given.update, goto=sends or END)
 
 
 def create_avengers_graph(
-    router: Any,
-    models: Mapping[str, Any],
+    router: Router,
+    models: Models,
     *,
     strategy: Strategy = "self_consistency",
     n_samples: int = 5,
     top_n: int = 1,
-    voter: Any = "auto",
+    voter: VoterName | Voter = "auto",
     checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
     interrupt_before: list[str] | Literal["*"] | None = None,
     interrupt_after: list[str] | Literal["*"] | None = None,
     name: str = "avengers",
-    **options: Any,
-) -> CompiledStateGraph[AvengersState, Controls, Input, Output]:
+    **options: Unpack[GraphOptions],
+) -> CompiledStateGraph[PipelineState, Controls, Input, Output]:
     """Build the graph that embeds a query, routes it, samples and votes.
 
     Args:
@@ -156,31 +125,30 @@ def create_avengers_graph(
     """
     settings = Settings(strategy=strategy, n_samples=n_samples, top_n=top_n, voter=voter, **options)
     pipeline = Pipeline(router, models, settings)
-    graph = StateGraph(AvengersState, context_schema=Controls, input_schema=Input, output_schema=Output)
-    graph.add_node("embed", _Node(pipeline, settings, "embed"))
-    graph.add_node("route", _Node(pipeline, settings, "route"), destinations={"sample": _FANS[strategy]})
-    graph.add_node("sample", _Node(pipeline, settings, "sample"))
-    graph.add_node("vote", _Node(pipeline, settings, "vote"), destinations=_ways_back(settings))
+
+    def sample(state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
+        sent = cast(Mapping[str, Any], state)["wanted"]
+        return pipeline.sample(state, SampleRequest(**sent), context)
+
+    graph = StateGraph(PipelineState, context_schema=Controls, input_schema=Input, output_schema=Output)
+    graph.add_node("embed", _Node(settings, pipeline.embed, leads=False))
+    graph.add_node(
+        "route",
+        _Node(settings, pipeline.route, leads=True),
+        destinations={"sample": SCHEDULES[strategy].fan},
+    )
+    graph.add_node("sample", _Node(settings, sample, leads=False))
+    graph.add_node("vote", _Node(settings, pipeline.vote, leads=True), destinations=_ways_back(settings))
     graph.add_edge(START, "embed")
     graph.add_edge("embed", "route")
     graph.add_edge("sample", "vote")
-    compiled: CompiledStateGraph[AvengersState, Controls, Input, Output] = graph.compile(
+    compiled: CompiledStateGraph[PipelineState, Controls, Input, Output] = graph.compile(
         checkpointer=checkpointer,
         interrupt_before=interrupt_before,
         interrupt_after=interrupt_after,
         name=name,
     )
     return compiled
-
-
-_FANS = {
-    "direct": "top model, 1 sample",
-    "self_consistency": "top model, n samples",
-    "mixture": "top models, n samples shared",
-    "model_switch": "top model, n samples",
-    "escalate": "top model, n samples",
-    "aggregate": "top model, n samples",
-}
 
 
 def _ways_back(settings: Settings) -> dict[str, str]:

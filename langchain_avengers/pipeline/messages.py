@@ -11,8 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.utils import count_tokens_approximately
 
 from langchain_avengers.errors import PoolError
-from langchain_avengers.pipeline.sampling import Member
+from langchain_avengers.pipeline.pool_model import PoolModel
 from langchain_avengers.pipeline.settings import RoutingText
+from langchain_avengers.pipeline.state import AvengersMetadata, metadata_of
 
 _MODALITY = {
     "image": "image_inputs",
@@ -88,12 +89,10 @@ def answers_tools(messages: Sequence[BaseMessage]) -> bool:
     return bool(messages) and isinstance(messages[-1], ToolMessage)
 
 
-def answered_before(messages: Sequence[BaseMessage]) -> Mapping[str, Any] | None:
+def answered_before(messages: Sequence[BaseMessage]) -> AvengersMetadata | None:
     """What this package's last answer in the conversation says of itself; None when there is none."""
-    for message in reversed(messages):
-        if isinstance(message, AIMessage) and "avengers" in message.response_metadata:
-            return message.response_metadata["avengers"]  # type: ignore[no-any-return]  # metadata is untyped
-    return None
+    told = (metadata_of(message) for message in reversed(messages) if isinstance(message, AIMessage))
+    return next((found for found in told if found), None)
 
 
 def demands(messages: Sequence[BaseMessage], tools: bool) -> set[str]:
@@ -108,7 +107,7 @@ def demands(messages: Sequence[BaseMessage], tools: bool) -> set[str]:
 
 
 def capable(
-    members: Mapping[str, Member], names: Sequence[str], messages: Sequence[BaseMessage], tools: bool
+    models: Mapping[str, PoolModel], names: Sequence[str], messages: Sequence[BaseMessage], tools: bool
 ) -> list[str]:
     """The models that can answer the conversation: by modality, tools and context length.
 
@@ -119,16 +118,16 @@ def capable(
         PoolError: No model qualifies; the message says which requirement each one failed.
     """
     needs = demands(messages, tools)
-    known = {need for need in needs if any(members[name].profile.get(need) is True for name in names)}
+    known = {need for need in needs if any(models[name].profile.get(need) is True for name in names)}
     length: int | None = None
     failed: dict[str, str] = {}
     for name in names:
-        profile = members[name].profile
+        profile = models[name].profile
         lacks = [
             _WORDS[need]
             for need in sorted(needs)
             if not profile.get(need, need not in known)
-            or (need == "tool_calling" and not members[name].binds_tools)
+            or (need == "tool_calling" and not models[name].binds_tools)
         ]
         if limit := profile.get("max_input_tokens"):
             length = count_tokens_approximately(messages) if length is None else length

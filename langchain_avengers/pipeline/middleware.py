@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -10,15 +10,25 @@ from langchain.agents.middleware.types import ExtendedModelResponse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langgraph.errors import GraphBubbleUp
+from typing_extensions import TypedDict, Unpack
 
 from langchain_avengers.errors import SamplingError
-from langchain_avengers.pipeline.effects import arun, run
-from langchain_avengers.pipeline.nodes import Pipeline, State, Turn
-from langchain_avengers.pipeline.sampling import Options
-from langchain_avengers.pipeline.settings import Settings
+from langchain_avengers.pipeline.nodes import CallContext, Pipeline
+from langchain_avengers.pipeline.pool_model import CallOptions
+from langchain_avengers.pipeline.settings import Models, Router, RoutingText, Settings
+from langchain_avengers.pipeline.state import PipelineState
+from langchain_avengers.pipeline.sync_async import arun, run
 from langchain_avengers.providers import describe
 
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
+
+
+class MiddlewareOptions(TypedDict, total=False):
+    """The settings that routing alone has a use for."""
+
+    allowed_models: Sequence[str] | None
+    cost_weight: float | None
+    routing_text: RoutingText
 
 
 class AvengersMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -39,7 +49,12 @@ class AvengersMiddleware(AgentMiddleware[Any, Any, Any]):
     """
 
     def __init__(
-        self, router: Any, models: Mapping[str, Any], *, sticky: bool = True, **options: Any
+        self,
+        router: Router,
+        models: Models,
+        *,
+        sticky: bool = True,
+        **options: Unpack[MiddlewareOptions],
     ) -> None:
         """Put models behind a router's names.
 
@@ -61,7 +76,7 @@ class AvengersMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> Response:
         """Let the routed model answer."""
-        state, _ = run(self._pipeline.head(request.messages, self._turn(request)))
+        state, _ = run(self._pipeline.decide(request.messages, self._context(request)))
         causes: list[str] = []
         for name, routed in self._requests(request, state):
             try:
@@ -78,7 +93,7 @@ class AvengersMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Response:
         """Let the routed model answer."""
-        state, _ = await arun(self._pipeline.head(request.messages, self._turn(request)))
+        state, _ = await arun(self._pipeline.decide(request.messages, self._context(request)))
         causes: list[str] = []
         for name, routed in self._requests(request, state):
             try:
@@ -89,21 +104,23 @@ class AvengersMiddleware(AgentMiddleware[Any, Any, Any]):
                 causes.append(f"{name}: {describe(error)}")
         raise SamplingError(f"no model answered: {'; '.join(causes)}")
 
-    def _turn(self, request: ModelRequest[Any]) -> Turn:
-        return Turn.of(self._settings, options=Options(tools=request.tools))
+    def _context(self, request: ModelRequest[Any]) -> CallContext:
+        return CallContext.of(self._settings, options=CallOptions(tools=request.tools))
 
-    def _requests(self, request: ModelRequest[Any], state: State) -> Iterator[tuple[str, ModelRequest[Any]]]:
+    def _requests(
+        self, request: ModelRequest[Any], state: PipelineState
+    ) -> Iterator[tuple[str, ModelRequest[Any]]]:
         decision = state["decision"]
         ranking = [row["name"] for row in decision["ranking"]]
         for name in dict.fromkeys([*decision["chosen"], *ranking]):
-            member = self._pipeline.members[name]
+            pooled = self._pipeline.models[name]
             # Bound arguments go as settings: an agent binds its tools to the model itself.
-            settings = {**member.bound_arguments, **request.model_settings}
-            model = cast(BaseChatModel, member.model or member.runnable)
+            settings = {**pooled.bound_arguments, **request.model_settings}
+            model = cast(BaseChatModel, pooled.model or pooled.runnable)
             yield name, request.override(model=model, model_settings=settings)
 
 
-def _stamped(response: ModelResponse[Any], name: str, state: State) -> ModelResponse[Any]:
+def _stamped(response: ModelResponse[Any], name: str, state: PipelineState) -> ModelResponse[Any]:
     """The response with the decision on its message, where the next call finds it."""
     for message in response.result:
         if isinstance(message, AIMessage):

@@ -1,8 +1,8 @@
-"""The nodes of the pipeline and the edges between them, written once for threads and for event loops.
+"""The nodes of the pipeline, written once for threads and for event loops.
 
 embed -> route -> sample (one per chosen model) -> vote -> answer. After a vote the query may go back to
 sample: another round, the second model, a stronger model, the model that writes the answer, the stand-in of
-one that failed. Every strategy is such a way back (`Pipeline._ahead`); there is no second pipeline.
+one that failed. The schedule says which (`schedule.py`); there is no second pipeline.
 """
 
 from __future__ import annotations
@@ -14,18 +14,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any, cast
 
 import numpy as np
-from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
-from langchain_avengers.errors import PoolError, SamplingError
-from langchain_avengers.pipeline.account import account
-from langchain_avengers.pipeline.effects import Job, Step, job
+from langchain_avengers.errors import PoolError
+from langchain_avengers.pipeline.answer import finished, no_answer, summary
 from langchain_avengers.pipeline.messages import (
     aggregation,
     answered_before,
@@ -33,633 +30,423 @@ from langchain_avengers.pipeline.messages import (
     capable,
     question_of,
     routing_text,
-    unique_tool_calls,
 )
-from langchain_avengers.pipeline.sampling import Draw, Limits, Member, Options, Request
-from langchain_avengers.pipeline.settings import Settings
+from langchain_avengers.pipeline.pool_model import CallOptions, PoolModel
+from langchain_avengers.pipeline.sampling import ModelRequest, RequestLimits, SampleBatch
+from langchain_avengers.pipeline.schedule import SCHEDULES, Progress, progress_of
+from langchain_avengers.pipeline.settings import Models, Router, Settings
+from langchain_avengers.pipeline.state import (
+    AvengersMetadata,
+    CallRecord,
+    DecisionData,
+    NodeUpdate,
+    PipelineState,
+    SampleRecord,
+    SampleRequest,
+    StateUpdate,
+    VoteData,
+    applied,
+    new_state,
+)
+from langchain_avengers.pipeline.sync_async import Event, Job, Step, in_thread, job
 from langchain_avengers.pipeline.tracing import Trace
 from langchain_avengers.providers import chat_model, describe
 from langchain_avengers.routing.decision import RoutingDecision
-from langchain_avengers.voting.stopping import leader_is_safe
 from langchain_avengers.voting.voters import Sample, Vote, Voter, resolve_voter
 
-State = dict[str, Any]
-_WEIGHTED = ("mixture", "model_switch")  # several models vote: by how good each is on such queries
-SLOW_VOTE = 20_000  # characters of samples, from where on counting votes leaves the event loop
-
-
-class Task(NamedTuple):
-    """So many samples of one model, wanted from the node `sample`."""
-
-    model: str
-    n: int
-    role: str = "sample"
-
-
-class Move(NamedTuple):
-    """What a node does: an update of the state, and the tasks it sends to `sample` next."""
-
-    update: State
-    tasks: list[Task]
+SLOW_VOTE = 20_000
+"""Characters of samples from which on counting votes leaves the event loop."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What belongs to one query and cannot be written into a state."""
+class CallContext:
+    """What belongs to one query and cannot be written into a state.
+
+    Attributes:
+        settings: How this query is answered.
+        limits: How each request is made.
+        options: What goes along with the messages to every model.
+        trace: Where the query's steps hang.
+        parser: What a sample has to parse as; the parsed object is voted on.
+        emit: Sends a progress event.
+        hidden: Variables of the context that the models' calls must not see.
+        streams: Whether somebody listens to the chunks of an answer.
+    """
 
     settings: Settings
-    options: Options = field(default_factory=Options)
+    limits: RequestLimits
+    options: CallOptions = field(default_factory=CallOptions)
     trace: Trace = field(default_factory=lambda: Trace(None))
     parser: Callable[[AIMessage], Any] | None = None
-    tell: Callable[[dict[str, Any]], Job] | None = None
-    gate: Any = None
-    agate: Any = None
+    emit: Callable[[dict[str, Any]], Job] | None = None
     hidden: tuple[ContextVar[Any], ...] = ()
+    streams: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, **rest: Any) -> Turn:
-        """A turn whose requests in flight the settings bound."""
-        if settings.max_concurrency is not None:
-            rest["gate"] = threading.Semaphore(settings.max_concurrency)
-            rest["agate"] = asyncio.Semaphore(settings.max_concurrency)
-        return cls(settings, **rest)
+    def of(cls, settings: Settings, **rest: Any) -> CallContext:
+        """The context of a query whose requests the settings bound."""
+        limits = RequestLimits(settings.retries(), settings.timeout)
+        if (most := settings.max_concurrency) is not None:
+            limits = replace(limits, gate=threading.Semaphore(most), agate=asyncio.Semaphore(most))
+        return cls(settings, limits, **rest)
 
 
 class Pipeline:
     """A router, the models it names, and the nodes that take a query from one to the other."""
 
-    def __init__(self, router: Any, models: Mapping[str, Any], settings: Settings) -> None:
+    def __init__(self, router: Router, models: Models, settings: Settings) -> None:
         """Put models behind a router's names.
 
         Args:
             router: A fitted `ClusterRouter`.
-            models: A chat model, or a runnable around one, for each of the router's models; a string goes to
-                LangChain's
-                `init_chat_model`.
+            models: A chat model for each of the router's models.
             settings: How the pool answers.
 
         Raises:
             PoolError: Names of router and models differ, a value is no chat model, or the router is none.
         """
+        _check_names(router, models, settings)
         self.router = router
-        if not isinstance(getattr(router, "models_", None), Sequence):
-            raise PoolError(
-                f"router has to be a fitted ClusterRouter, not a {type(router).__name__}"
-                f"{' that was not fitted' if hasattr(router, 'fit') else ''}: fit one, or ClusterRouter.load(folder)"
-            )
-        known, given = set(router.models_), set(models)
-        problems = []
-        if unserved := sorted(known - given):
-            problems.append(f"the router's {', '.join(unserved)} has no model")
-        if unknown := sorted(given - known):
-            problems.append(f"the router does not know {', '.join(unknown)}")
-        if problems:
-            raise PoolError(
-                f"models and router do not fit: {'; '.join(problems)}. The router knows: {sorted(known)}"
-            )
-        unknown_n = set(settings.sample_in_one_request) - given
-        if unknown_n:
-            raise PoolError(
-                f"sample_in_one_request names no model of the pool: {', '.join(sorted(unknown_n))}"
-            )
-        self.members = {
-            name: Member(name, chat_model(name, models[name]), settings.sample_in_one_request.get(name))
+        self.models = {
+            name: PoolModel(name, chat_model(name, models[name]), settings.sample_in_one_request.get(name))
             for name in router.models_
         }
-        self._helpers = {
-            role: self._helper(role, getattr(settings, role))
-            for role in ("escalate_to", "aggregator", "judge")
-        }
+        self.escalate_to = self._helper("escalate_to", settings.escalate_to)
+        self.aggregator = self._helper("aggregator", settings.aggregator)
+        self.judge = self._helper("judge", settings.judge)
         self._check_allowed(settings)
-        self._voters: dict[tuple[str, bool], Voter] = {}
+        self._voters: dict[tuple[str, str], Voter] = {}
 
-    def _helper(self, role: str, model: Any) -> Member | None:
+    def _helper(self, role: str, model: Any) -> PoolModel | None:
+        """A model that answers in a role of its own: one of the pool by name, or another."""
         if model is None:
             return None
         if isinstance(model, str):
-            if model in self.members:
-                return self.members[model]
+            if model in self.models:
+                return self.models[model]
             if ":" not in model:
-                raise PoolError(f"{role} {model!r} names no model of the pool: {', '.join(self.members)}")
-        built = chat_model(role, model)
-        name = getattr(built, "model_name", None) or getattr(built, "model", None)
-        return Member(name if isinstance(name, str) and name not in self.members else role, built)
+                raise PoolError(f"{role} {model!r} names no model of the pool: {', '.join(self.models)}")
+        helper = PoolModel(role, chat_model(role, model))
+        named = getattr(helper.runnable, "model_name", None) or getattr(helper.runnable, "model", None)
+        if isinstance(named, str) and named not in self.models:
+            helper.name = named
+        return helper
 
     def _check_allowed(self, settings: Settings) -> None:
         if settings.allowed_models is None:
             return
         if not settings.allowed_models:
             raise PoolError("allowed_models is empty: no model may answer")
-        if unknown := sorted(set(settings.allowed_models) - set(self.members)):
+        if unknown := sorted(set(settings.allowed_models) - set(self.models)):
             raise PoolError(
                 f"allowed_models names no model of the pool: {', '.join(unknown)}. "
-                f"It has: {', '.join(self.members)}"
+                f"It has: {', '.join(self.models)}"
             )
-
-    def member(self, name: str) -> Member:
-        """The member of that name, helpers included."""
-        if name in self.members:
-            return self.members[name]
-        return next(m for m in self._helpers.values() if m is not None and m.name == name)
 
     # --- the nodes ---
 
-    def embed(self, state: State, turn: Turn) -> Step[Move]:
-        """Query text -> vector. Clears what an earlier turn of the conversation left in the state."""
-        update: State = {
+    def embed(self, state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
+        """Query text -> vector. Clears what an earlier query of the conversation left in the state."""
+        update: StateUpdate = {
             "samples": None, "failures": None, "calls": None, "vector": None, "decision": None, "plan": None,
             "vote": None, "account": None, "answer": None,
         }  # fmt: skip
         messages = state["messages"]
-        self._check_allowed(turn.settings)
-        if turn.settings.strategy == "escalate" and self._helpers["escalate_to"] is None:
+        self._check_allowed(context.settings)
+        if context.settings.strategy == "escalate" and self.escalate_to is None:
             raise ValueError("strategy 'escalate' needs escalate_to: a pool model's name or a chat model")
-        if self._kept(messages, turn) is not None and answers_tools(messages):
-            return Move(update, [])
-        text = routing_text(messages, turn.settings.routing_text)
+        if self._kept(messages, context.settings) is not None and answers_tools(messages):
+            return NodeUpdate(update, [])
+        text = routing_text(messages, context.settings.routing_text)
         (vector,) = yield [Job(partial(self.router.embed, text), partial(self.router.aembed, text))]
-        return Move({**update, "vector": [float(x) for x in vector]}, [])
+        return NodeUpdate({**update, "vector": [float(x) for x in vector]}, [])
 
-    def route(self, state: State, turn: Turn) -> Step[Move]:
-        """Vector -> routing decision and the first tasks."""
-        settings, messages = turn.settings, state["messages"]
-        kept = self._kept(messages, turn)
+    def route(self, state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
+        """Vector -> routing decision and the first requests."""
+        settings, messages = context.settings, state["messages"]
+        schedule = SCHEDULES[settings.strategy]
+        kept = self._kept(messages, settings)
         if state["vector"] is None:
             assert kept is not None
-            decision, first = RoutingDecision.from_dict(kept["decision"]), kept["model"]
+            first: str | None = kept["model"]
+            decision = RoutingDecision.from_dict(kept["decision"])
         else:
-            names = list(settings.allowed_models or self.members)
-            able = capable(self.members, names, messages, bool(turn.options.tools))
+            names = list(settings.allowed_models or self.models)
+            able = capable(self.models, names, messages, bool(context.options.tools))
             decision = self.router.route_vector(
                 np.asarray(state["vector"], dtype=np.float32),
-                top_n=min(self._width(settings), len(able)),
-                models=able if len(able) < len(self.members) else None,
+                top_n=min(schedule.width(settings), len(able)),
+                models=able if len(able) < len(self.models) else None,
                 cost_weight=settings.cost_weight,
             )
             before = RoutingDecision.from_dict(kept["decision"]) if kept else None
             same_topic = before and before.clusters[:1] and _cluster(before) == _cluster(decision)
             first = kept["model"] if kept and same_topic and kept["model"] in able else None
-        chosen = list(decision.chosen)
-        if first is not None and chosen[0] != first:
-            chosen = [first, *(name for name in chosen if name != first)][: len(chosen)]
-            decision = replace(decision, chosen=tuple(chosen))
-        n = 1 if settings.strategy == "direct" else settings.n_samples
-        names = chosen[: min(self._width(settings), n)]
-        plan = {
-            "targets": {name: n // len(names) + (i < n % len(names)) for i, name in enumerate(names)},
-            "asked": {},
-            "final": None,
-            "decided": None,
-        }
-        told = decision.to_dict()
-        yield from self._tell(turn, {"event": "routed", "models": names, "cluster": _cluster(decision)})
-        tasks = self._tasks(plan, {**state, "samples": [], "calls": [], "decision": told}, turn)
-        return Move({"decision": told, "plan": plan}, tasks)
+        if first is not None and decision.chosen[0] != first:
+            others = [name for name in decision.chosen if name != first]
+            decision = replace(decision, chosen=(first, *others)[: len(decision.chosen)])
+        told = cast(DecisionData, decision.to_dict())
+        plan, requests = schedule.first(Progress(settings, told, self.models))
+        yield from _emit(
+            context, {"event": "routed", "models": list(plan["targets"]), "cluster": _cluster(decision)}
+        )
+        return NodeUpdate({"decision": told, "plan": plan}, requests)
 
-    def sample(self, state: State, task: Task, turn: Turn) -> Step[Move]:
-        """Draw a task's samples of its model. What fails becomes data; nothing is raised."""
-        member = self.member(task.model)
+    def sample(self, state: PipelineState, wanted: SampleRequest, context: CallContext) -> Step[NodeUpdate]:
+        """Draw the wanted samples of a model. What fails becomes data; nothing is raised."""
+        model = self._model(wanted)
         messages: Sequence[BaseMessage] = state["messages"]
-        if task.role == "aggregate":
+        if wanted.role == "aggregate":
             messages = aggregation(messages, [s["message"] for s in state["samples"]])
         try:
-            request = self.request(member, messages, task.role, turn)
-        except Exception as error:
-            cause = {"model": member.name, "role": task.role, "cause": describe(error)}
-            draw = Draw(failures=[cause] * task.n)
+            request = self._request(model, messages, wanted, context)
+        except Exception as error:  # a model that cannot bind the tools or the schema has failed
+            cause = describe(error)
+            failed = [{"model": model.name, "role": wanted.role, "cause": cause}] * wanted.n
+            batch = SampleBatch(failures=failed)  # type: ignore[arg-type]
         else:
-            draw = yield from request.draw(task.n)
-        yield from self._tell(
-            turn,
-            {
-                "event": "sampled",
-                "model": member.name,
-                "drawn": len(draw.messages),
-                "failed": len(draw.failures),
-            },
+            streamed = context.streams and wanted.stands
+            batch = yield from request.stream() if streamed else request.draw(wanted.n)
+        drawn, failures = len(batch.messages), len(batch.failures)
+        yield from _emit(
+            context, {"event": "sampled", "model": model.name, "drawn": drawn, "failed": failures}
         )
-        samples = [{"model": member.name, "role": task.role, "message": m} for m in draw.messages]
-        return Move({"samples": samples, "failures": draw.failures, "calls": draw.calls}, [])
+        samples = [SampleRecord(model=model.name, role=wanted.role, message=m) for m in batch.messages]
+        return NodeUpdate({"samples": samples, "failures": batch.failures, "calls": batch.calls}, [])
 
-    def vote(self, state: State, turn: Turn) -> Step[Move]:
-        """Samples -> winner, or the tasks that come before one can be named."""
-        plan = state["plan"]
-        pool = [s for s in state["samples"] if s["role"] == "sample"]
-        update: State = {}
-        told = state["vote"]
-        if plan["final"] is None:
-            vote = None
-            if pool:
-                vote, calls = yield from self._elect(pool, state, turn)
-                told = vote.to_dict()
-                update = {"vote": told, "calls": calls}
-                state = {**state, "calls": [*state["calls"], *calls], "vote": told}
-            plan, tasks = self._ahead(plan, pool, vote, state, turn)
-            if tasks:
-                return Move({**update, "plan": plan}, tasks)
-        if not pool:
-            raise self.failure(state, turn)
-        final = next((s for s in state["samples"] if s["role"] != "sample"), None)
-        winner = final or pool[told["winner"]]
-        summary = self.summary(state, plan, winner, turn)
-        answer = finished(winner["message"], winner["model"], summary, state["messages"])
-        yield from self._tell(
-            turn, {"event": "answered", "model": winner["model"], "confidence": told["confidence"]}
-        )
-        return Move(
-            {**update, "plan": plan, "account": summary["account"], "answer": answer, "messages": [answer]},
-            [],
-        )
+    def vote(self, state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
+        """Samples -> winner, or the requests that come before one can be named.
 
-    # --- the edges ---
-
-    def _ahead(
-        self, plan: dict[str, Any], pool: list[dict[str, Any]], vote: Vote | None, state: State, turn: Turn
-    ) -> tuple[dict[str, Any], list[Task]]:
-        """The tasks that a vote leads back to; none when it stands."""
-        settings = turn.settings
-        plan = {**plan, "targets": dict(plan["targets"])}
-        ranking = self._ranking(state, settings)
-        drawn = {s["model"] for s in pool}
-        for name in [m for m, n in plan["asked"].items() if n and m not in drawn and plan["targets"][m]]:
-            # Nothing came of this model: the next of the ranking stands in for it.
-            wanted, plan["targets"][name] = plan["targets"][name], 0
-            stand_in = next((m for m in ranking if m not in plan["targets"]), None)
-            if stand_in is not None:
-                plan["targets"][stand_in] = wanted
-        if tasks := self._tasks(plan, state, turn, vote):
-            return plan, tasks
-        if vote is None:
-            return plan, []
-        unsure = vote.confidence < settings.confidence_threshold
-        if (
-            settings.strategy == "model_switch"
-            and unsure
-            and sum(n > 0 for n in plan["targets"].values()) < 2
-        ):
-            second = next((m for m in ranking if m not in plan["targets"]), None)
-            if second is not None:
-                plan["targets"][second] = settings.n_samples
-                return plan, self._tasks(plan, state, turn, vote)
-        helper = None
-        if settings.strategy == "escalate" and unsure:
-            helper = self._helpers["escalate_to"]
-        elif settings.strategy == "aggregate" and len(pool) > 1:
-            helper = self._helpers["aggregator"] or self.members[pool[0]["model"]]
-        if helper is not None and self._affordable(1, state, turn):
-            plan["final"] = "escalate" if settings.strategy == "escalate" else "aggregate"
-            return plan, [Task(helper.name, 1, plan["final"])]
-        return plan, []
-
-    def _tasks(self, plan: dict[str, Any], state: State, turn: Turn, vote: Vote | None = None) -> list[Task]:
-        """The next round: what is still to be asked, in rounds where the settings say so, within the
-        budget.
+        Raises:
+            SamplingError: No model answered.
         """
-        settings = turn.settings
-        asked = plan["asked"]
-        missing = {m: n - asked.get(m, 0) for m, n in plan["targets"].items() if n > asked.get(m, 0)}
-        left = sum(missing.values())
-        if not left:
-            return []
-        if (
-            vote is not None
-            and vote.tally
-            and any(asked.get(m) for m in missing)
-            # the test counts samples; where votes have weights, the leader has to lead by both
-            and vote.tally[0].count == max(counts := [c.count for c in vote.tally])
-            and leader_is_safe(counts, settings.stop_threshold, left)
-        ):
-            plan["decided"] = "stopped"
-            return []
-        size = left
-        first = settings.min_samples
-        if first is None and settings.budget and {"tokens", "dollars"} & set(settings.budget):
-            first = 1  # what a sample costs is known once one was drawn
-        if first is not None:
-            size = min(left, first if not asked else settings.round_size or first)
-        if (size := self._affordable(size, state, turn)) < 1:
-            if asked or plan["decided"]:
-                plan["decided"] = "budget"
-                return []
-            size = 1  # a budget too small for one sample still gets an answer
-        tasks = []
-        plan["asked"] = dict(asked)
-        shares = _spread(size, missing)
-        for name, n in shares.items():
-            plan["asked"][name] = plan["asked"].get(name, 0) + n
-            tasks.append(Task(name, n))
-        return tasks
-
-    def _affordable(self, size: int, state: State, turn: Turn) -> int:
-        """How many of so many samples the budget still pays for."""
-        budget = turn.settings.budget
-        if not budget:
-            return size
-        asked = sum(call["asked"] for call in state["calls"])
-        if "samples" in budget:
-            size = min(size, budget["samples"] - asked)
-        spent = self._account(state, turn)
-        drawn = sum(call["drawn"] for call in state["calls"])
-        for limit, used in (
-            (budget.get("tokens"), (spent["usage"] or {}).get("total_tokens")),
-            (budget.get("dollars"), spent["cost"]),
-        ):
-            if limit is not None and used is not None and drawn:
-                each = used / drawn
-                size = min(size, int((limit - used) / each) if each else size)
-        if "dollars" in budget and not drawn:
-            known = [row["cost"] for row in state["decision"]["ranking"] if row["cost"]]
-            if known:
-                size = min(size, max(1, int(budget["dollars"] / known[0])))
-        return max(size, 0)
+        settings, plan = context.settings, state["plan"]
+        candidates = [s for s in state["samples"] if s["role"] == "sample"]
+        update: StateUpdate = {}
+        if plan["final"] is None:
+            if candidates:
+                elected, calls = yield from self._elect(candidates, state, context)
+                update = {"vote": cast(VoteData, elected.to_dict()), "calls": calls}
+                state = applied(state, update)
+            progress = progress_of(
+                state,
+                settings,
+                self.models,
+                escalate_to=self.escalate_to.name if self.escalate_to else None,
+                aggregator=self.aggregator.name if self.aggregator else None,
+            )
+            plan, requests = SCHEDULES[settings.strategy].next(progress)
+            if requests:
+                return NodeUpdate({**update, "plan": plan}, requests)
+        vote = state["vote"]
+        if vote is None:
+            raise no_answer(state, settings)
+        final = next((s for s in state["samples"] if s["role"] != "sample"), None)
+        winner = final or candidates[vote["winner"]]
+        told = summary(state, plan, vote, winner, settings)
+        answer = finished(winner["message"], told, state["messages"])
+        yield from _emit(
+            context, {"event": "answered", "model": winner["model"], "confidence": vote["confidence"]}
+        )
+        return NodeUpdate(
+            {**update, "plan": plan, "account": told["account"], "answer": answer, "messages": [answer]}, []
+        )
 
     # --- parts of the nodes ---
 
-    def request(self, member: Member, messages: Sequence[BaseMessage], role: str, turn: Turn) -> Request:
-        """A request to a member with the turn's tools, arguments and limits."""
-        settings, options = turn.settings, turn.options
-        arguments = {
-            name: value
-            for name in ("temperature", "max_tokens")
-            if (value := getattr(settings, name)) is not None
-        }
+    def _model(self, wanted: SampleRequest) -> PoolModel:
+        """The model a request is for: one of the pool, or the one that has this role."""
+        if (model := self.models.get(wanted.model)) is not None:
+            return model
+        helper = self.escalate_to if wanted.role == "escalate" else self.aggregator
+        if helper is None or helper.name != wanted.model:
+            raise PoolError(f"model {wanted.model!r} is not in the pool: {', '.join(self.models)}")
+        return helper
+
+    def _request(
+        self, model: PoolModel, messages: Sequence[BaseMessage], wanted: SampleRequest, context: CallContext
+    ) -> ModelRequest:
+        """A request to a model with the call's tools, arguments and limits."""
+        settings, options = context.settings, context.options
+        set_here = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
+        arguments = {name: value for name, value in set_here.items() if value is not None}
         options = replace(
             options, arguments={**arguments, **options.arguments}, stop=options.stop or settings.stop or None
         )
-        return Request(
-            member,
-            member.dress(options),
-            messages,
-            Limits(settings.retries(), settings.timeout),
-            turn.trace.config((settings.prices or {}).get(member.name)),
-            role,
-            turn.gate,
-            turn.agate,
-            turn.hidden,
+        config = context.trace.config((settings.prices or {}).get(model.name))
+        return ModelRequest(
+            model, model.bind(options), messages, context.limits, config, wanted.role, context.hidden
         )
 
     def _elect(
-        self, pool: list[dict[str, Any]], state: State, turn: Turn
-    ) -> Step[tuple[Vote, list[dict[str, Any]]]]:
+        self, candidates: Sequence[SampleRecord], state: PipelineState, context: CallContext
+    ) -> Step[tuple[Vote, list[CallRecord]]]:
+        """The vote on the candidates, and the requests that the voter made itself."""
         scores = {row["name"]: row["score"] for row in state["decision"]["ranking"]}
-        samples = [Sample(self._ballot(s["message"], turn), s["model"], scores.get(s["model"])) for s in pool]
-        question = question_of(state["messages"])
-        named, weighted = turn.settings.voter, turn.settings.strategy in _WEIGHTED
-        voter = self._voters.get((named, weighted)) if isinstance(named, str) else named
-        if voter is None:  # once; the router's embedder may have to be loaded
-            build = partial(self._build_voter, named, weighted)
-            (voter,) = yield [Job(build, partial(asyncio.to_thread, build))]
-        vote, avote = _bound(voter, samples, question, turn.trace)
-        (result,) = yield [Job(vote, avote)]
-        judge = self._helpers["judge"]
-        calls = [
-            {
-                "model": judge.name if judge else result.voter,
-                "role": "judge",
-                "asked": 1,
-                "drawn": 1,
-                "usage": message.usage_metadata,
-                "error": None,
-            }
-            for message in result.calls
+        samples = [
+            Sample(_voted_on(s["message"], context.parser), s["model"], scores.get(s["model"]))
+            for s in candidates
         ]
-        return result, calls
+        voter = yield from self._voter(context.settings)
+        (vote,) = yield [_vote_job(voter, samples, question_of(state["messages"]), context.trace)]
+        judge = self.judge.name if self.judge else vote.voter
+        calls = [
+            CallRecord(model=judge, role="judge", asked=1, drawn=1, usage=message.usage_metadata, error=None)
+            for message in vote.calls
+        ]
+        return vote, calls
 
-    def _ballot(self, message: AIMessage, turn: Turn) -> AIMessage:
-        """What is voted on: the parsed object where a schema was asked for, else the message itself."""
-        if turn.parser is None:
-            return message
-        try:
-            parsed = turn.parser(message)
-        except Exception:  # does not parse: abstains
-            return AIMessage("")
-        if isinstance(parsed, BaseModel):
-            parsed = parsed.model_dump(mode="json")
-        return AIMessage("" if parsed is None else json.dumps(parsed, sort_keys=True, default=str))
+    def _voter(self, settings: Settings) -> Step[Voter]:
+        """Who elects, and how much each sample weighs: the one place that says so."""
+        voter = settings.voter
+        if not isinstance(voter, str):
+            return voter
+        weights = SCHEDULES[settings.strategy].weights
 
-    def _build_voter(self, name: str, weighted: bool) -> Voter:
-        judge = self._helpers["judge"]
-        voter = resolve_voter(
-            name,
-            embeddings=getattr(self.router, "embeddings", None),
-            judge=judge.model if judge else None,
-            weights="log_odds" if weighted else "equal",
-        )
-        return self._voters.setdefault((name, weighted), voter)
+        def build() -> Voter:
+            return resolve_voter(
+                voter,
+                embeddings=getattr(self.router, "embeddings", None),
+                judge=self.judge.model if self.judge else None,
+                weights=weights,
+            )
 
-    def _kept(self, messages: Sequence[BaseMessage], turn: Turn) -> Mapping[str, Any] | None:
-        """What the last answer says of itself, where the conversation is to keep its model."""
-        if not turn.settings.sticky:
-            return None
-        before = answered_before(messages)
-        allowed = turn.settings.allowed_models or self.members
-        return (
-            before
-            if before is not None and before.get("model") in allowed and before.get("decision")
-            else None
-        )
+        if (voter, weights) not in self._voters:  # the router's embedder may have to be loaded
+            (self._voters[voter, weights],) = yield [in_thread(build)]
+        return self._voters[voter, weights]
 
-    def _width(self, settings: Settings) -> int:
-        """How many models the first round asks."""
-        if settings.strategy in ("direct", "model_switch"):
-            return 1
-        return max(settings.top_n, 2) if settings.strategy == "mixture" else settings.top_n
-
-    def _ranking(self, state: State, settings: Settings) -> list[str]:
-        return [row["name"] for row in state["decision"]["ranking"] if row["name"] in self.members]
-
-    def _account(self, state: State, turn: Turn) -> dict[str, Any]:
-        return account(state["calls"], prices=turn.settings.prices, calibrated=self._calibrated(state))
-
-    @staticmethod
-    def _calibrated(state: State) -> dict[str, float | None]:
-        return {row["name"]: row["cost"] for row in state["decision"]["ranking"]}
-
-    def summary(
-        self, state: State, plan: dict[str, Any], winner: dict[str, Any], turn: Turn
-    ) -> dict[str, Any]:
-        """What the answer says of itself: `response_metadata["avengers"]`."""
-        vote = state["vote"]
-        targets, asked = sum(plan["targets"].values()), sum(plan["asked"].values())
-        totals = self._account(state, turn)
-        return {
-            "model": winner["model"],
-            "strategy": turn.settings.strategy,
-            "decision": state["decision"],
-            "vote": vote,
-            "answered_by": winner["role"],
-            "samples": {
-                "drawn": sum(s["role"] == "sample" for s in state["samples"]),
-                "failed": len(state["failures"]),
-                "abstained": len(vote["abstained"]),
-                "saved": max(targets - asked, 0),
-                "decided_by": plan["decided"],
-            },
-            "failures": state["failures"],
-            "usage": totals["usage"],
-            "cost": totals["cost"],
-            "cost_is_estimate": totals["cost_is_estimate"],
-            "account": totals,
-        }
-
-    def failure(self, state: State, turn: Turn) -> SamplingError:
-        """The error that says why no model answered. Its `account` says what was spent."""
-        causes: dict[str, int] = {}
-        for failure in state["failures"]:
-            text = f"{failure['model']}: {failure['cause']}"
-            causes[text] = causes.get(text, 0) + 1
-        listed = "; ".join(f"{text} ({n} times)" if n > 1 else text for text, n in causes.items())
-        error = SamplingError(f"no model answered: {listed or 'the budget allowed no sample'}")
-        error.account = self._account(state, turn)
-        return error
-
-    def _tell(self, turn: Turn, event: dict[str, Any]) -> Step[None]:
-        if turn.tell is not None:
-            yield [turn.tell(event)]
+    def _kept(self, messages: Sequence[BaseMessage], settings: Settings) -> AvengersMetadata | None:
+        """What the last answer says of itself, when the conversation is to keep its model."""
+        before = answered_before(messages) if settings.sticky else None
+        allowed = settings.allowed_models or self.models
+        return before if before and before.get("model") in allowed and before.get("decision") else None
 
     # --- the whole way ---
 
-    def walk(self, messages: Sequence[BaseMessage], turn: Turn) -> Step[State]:
-        """Take a query from its messages to its answer, each node a run in the trace."""
-        state, tasks = yield from self.head(messages, turn)
-        return (yield from self.rest(state, tasks, turn))
+    def answer(self, messages: Sequence[BaseMessage], context: CallContext) -> Step[PipelineState]:
+        """Take a query from its messages to its answer, each node a run in the trace.
 
-    def head(self, messages: Sequence[BaseMessage], turn: Turn) -> Step[tuple[State, list[Task]]]:
-        """From messages to the first tasks."""
-        state: State = {"messages": list(messages)}
-        with turn.trace.span("embed", {"messages": messages}) as span:
-            move = yield from self.embed(state, replace(turn, trace=span.trace))
-            state |= move.update
-            state |= {"samples": [], "failures": [], "calls": []}
-            span.outputs = {"dimensions": len(state["vector"] or ())}
-        with turn.trace.span("route", {}) as span:
-            move = yield from self.route(state, replace(turn, trace=span.trace))
-            state |= move.update
-            span.outputs = {"decision": state["decision"]}
-            span.trace.annotate({"avengers_decision": brief(state["decision"])})
-        turn.trace.annotate({"avengers_decision": brief(state["decision"])})
-        return state, move.tasks
-
-    def rest(self, state: State, tasks: list[Task], turn: Turn) -> Step[State]:
-        """From tasks to the answer."""
-        while tasks:
-            if len(tasks) == 1:
-                parts = [(yield from self._traced_sample(state, tasks[0], turn))]
+        When `context.streams`, the chunks of an answer that stands whatever it says are told as events while they
+        come, and the answer itself is the last event.
+        """
+        state, requests = yield from self.decide(messages, context)
+        while requests:
+            if len(requests) == 1:
+                updates = [(yield from self._traced_sample(state, requests[0], context))]
             else:
-                parts = yield [job(partial(self._traced_sample, state, task, turn)) for task in tasks]
-            for part in parts:
-                for key, items in part.update.items():
-                    state[key] = [*state[key], *items]
-            tasks = yield from self.ballot(state, turn)
+                updates = yield [job(partial(self._traced_sample, state, one, context)) for one in requests]
+            for update in updates:
+                state = applied(state, update)
+            state, requests = yield from self._traced_vote(state, context)
+        if context.streams:
+            yield Event(state["answer"])
         return state
 
-    def ballot(self, state: State, turn: Turn) -> Step[list[Task]]:
-        """The vote, as a run in the trace; the tasks it leads back to."""
-        with turn.trace.span("vote", {"samples": [s["message"] for s in state["samples"]]}) as span:
-            move = yield from self.vote(state, replace(turn, trace=span.trace))
-            update = dict(move.update)
-            update.pop("messages", None)
-            state["calls"] = [*state["calls"], *update.pop("calls", [])]
-            state |= update
-            tally = {"avengers_vote": state["vote"]}
+    def decide(
+        self, messages: Sequence[BaseMessage], context: CallContext
+    ) -> Step[tuple[PipelineState, list[SampleRequest]]]:
+        """From messages to the routing decision and the first requests."""
+        state = new_state(messages)
+        with context.trace.span("embed", {"messages": messages}) as span:
+            update, _ = yield from self.embed(state, replace(context, trace=span.trace))
+            state = applied(state, update)
+            span.outputs = {"dimensions": len(state["vector"] or ())}
+        with context.trace.span("route", {}) as span:
+            update, requests = yield from self.route(state, replace(context, trace=span.trace))
+            state = applied(state, update)
+            span.outputs = {"decision": state["decision"]}
+            brief = {k: v for k, v in state["decision"].items() if k != "ranking"}
+            span.trace.annotate({"avengers_decision": brief})
+        context.trace.annotate({"avengers_decision": brief})
+        return state, requests
+
+    def _traced_sample(
+        self, state: PipelineState, wanted: SampleRequest, context: CallContext
+    ) -> Step[StateUpdate]:
+        with context.trace.span(
+            "sample", {"model": wanted.model, "n": wanted.n, "role": wanted.role}
+        ) as span:
+            update, _ = yield from self.sample(state, wanted, replace(context, trace=span.trace))
+            messages = [s["message"] for s in update["samples"] or ()]
+            span.outputs = {
+                "messages": messages, "failures": update["failures"], "calls": update["calls"]
+            }  # fmt: skip
+        return update
+
+    def _traced_vote(
+        self, state: PipelineState, context: CallContext
+    ) -> Step[tuple[PipelineState, list[SampleRequest]]]:
+        with context.trace.span("vote", {"samples": [s["message"] for s in state["samples"]]}) as span:
+            update, requests = yield from self.vote(state, replace(context, trace=span.trace))
+            state = applied(state, update)
             span.outputs = {"vote": state["vote"], "account": state["account"]}
-            span.trace.annotate(tally)
-        if not move.tasks:
-            turn.trace.annotate(tally)
-        return move.tasks
-
-    def _traced_sample(self, state: State, task: Task, turn: Turn) -> Step[Move]:
-        with turn.trace.span("sample", {"model": task.model, "n": task.n, "role": task.role}) as span:
-            move = yield from self.sample(state, task, replace(turn, trace=span.trace))
-            span.outputs = {"messages": [s["message"] for s in move.update["samples"]], **_plain(move.update)}
-        return move
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the router: two pools that route differently never look the same."""
-        return str(getattr(self.router, "fingerprint_", ""))
+            span.trace.annotate({"avengers_vote": state["vote"]})
+        if not requests:
+            context.trace.annotate({"avengers_vote": state["vote"]})
+        return state, requests
 
 
-def finished(
-    message: AIMessage, model: str, summary: dict[str, Any], messages: Sequence[BaseMessage]
-) -> AIMessage:
-    """The winning message as the pool's answer: all calls' usage, the summary, tool-call ids of its own."""
-    metadata = {k: v for k, v in message.response_metadata.items() if k != "token_usage"}
-    answer = message.model_copy(
-        update={
-            "usage_metadata": summary["usage"],
-            "response_metadata": {"model_name": model, **metadata, "avengers": summary},
-        }
-    )
-    return unique_tool_calls(answer, messages)
+def _check_names(router: Router, models: Models, settings: Settings) -> None:
+    """Router and models have to name the same."""
+    if not isinstance(getattr(router, "models_", None), Sequence):
+        raise PoolError(
+            f"router has to be a fitted ClusterRouter, not a {type(router).__name__}"
+            f"{' that was not fitted' if hasattr(router, 'fit') else ''}: fit one, or ClusterRouter.load(folder)"
+        )
+    known, given = set(router.models_), set(models)
+    problems = []
+    if unserved := sorted(known - given):
+        problems.append(f"the router's {', '.join(unserved)} has no model")
+    if unknown := sorted(given - known):
+        problems.append(f"the router does not know {', '.join(unknown)}")
+    if problems:
+        raise PoolError(
+            f"models and router do not fit: {'; '.join(problems)}. The router knows: {sorted(known)}"
+        )
+    if unknown_n := set(settings.sample_in_one_request) - given:
+        raise PoolError(f"sample_in_one_request names no model of the pool: {', '.join(sorted(unknown_n))}")
 
 
-def tell_by(config: RunnableConfig) -> Callable[[dict[str, Any]], Job]:
-    """Progress goes out as custom events under the run of that config."""
-
-    def tell(event: dict[str, Any]) -> Job:
-        async def asynchronous() -> None:
-            await adispatch_custom_event("avengers", event, config=config)
-            _write(event)
-
-        def synchronous() -> None:
-            dispatch_custom_event("avengers", event, config=config)
-            _write(event)
-
-        return Job(synchronous, asynchronous)
-
-    return tell
-
-
-def _write(event: dict[str, Any]) -> None:
-    from langgraph.config import get_stream_writer
-
-    try:
-        writer = get_stream_writer()
-    except (RuntimeError, KeyError):  # not inside a graph
-        return
-    writer({"avengers": event})
-
-
-def brief(decision: dict[str, Any]) -> dict[str, Any]:
-    """A decision without its ranking."""
-    return {key: value for key, value in decision.items() if key != "ranking"}
-
-
-def _plain(update: State) -> State:
-    return {key: value for key, value in update.items() if key != "samples"}
+def _emit(context: CallContext, event: dict[str, Any]) -> Step[None]:
+    if context.emit is not None:
+        yield [context.emit(event)]
 
 
 def _cluster(decision: RoutingDecision) -> int | None:
     return decision.clusters[0][0] if decision.clusters else None
 
 
-def _spread(size: int, missing: Mapping[str, int]) -> dict[str, int]:
-    """Share a round between models, the first ones first, none beyond what it still owes."""
-    shares = dict.fromkeys(missing, 0)
-    while size > 0:
-        for name, owed in missing.items():
-            if size and shares[name] < owed:
-                shares[name] += 1
-                size -= 1
-    return {name: n for name, n in shares.items() if n}
+def _voted_on(message: AIMessage, parser: Callable[[AIMessage], Any] | None) -> AIMessage:
+    """The parsed object when a schema was asked for, else the message itself."""
+    if parser is None:
+        return message
+    try:
+        parsed = parser(message)
+    except Exception:  # does not parse: abstains
+        return AIMessage("")
+    if isinstance(parsed, BaseModel):
+        parsed = parsed.model_dump(mode="json")
+    return AIMessage("" if parsed is None else json.dumps(parsed, sort_keys=True, default=str))
 
 
-@cache
-def _takes_config(kind: type) -> bool:
-    return "config" in inspect.signature(kind.vote).parameters  # type: ignore[attr-defined]  # every voter votes
+def _vote_job(voter: Voter, samples: list[Sample], question: str, trace: Trace) -> Job:
+    """A vote, ready to be called; a voter without `avote` counts short samples on the loop, others in a thread."""
+    extra: Mapping[str, Any] = {"config": trace.config()} if _takes_config(type(voter)) else {}
 
+    def vote() -> Vote:
+        return voter.vote(samples, question, **extra)
 
-def _bound(voter: Voter, samples: list[Sample], question: str, trace: Trace) -> tuple[Callable[[], Any], Any]:
-    """A voter's two methods, ready to be called; one without `avote` counts short samples where it stands."""
-    extra = {"config": trace.config()} if _takes_config(type(voter)) else {}
-    vote = partial(voter.vote, samples, question, **extra)
-    if (avote := getattr(voter, "avote", None)) is not None:
-        return vote, partial(avote, samples, question, **extra)
-
-    async def elsewhere() -> Vote:
+    async def avote() -> Vote:
+        if (asynchronous := getattr(voter, "avote", None)) is not None:
+            result: Vote = await asynchronous(samples, question, **extra)
+            return result
         if extra or sum(len(s.message.text) for s in samples) > SLOW_VOTE:
             return await asyncio.to_thread(vote)
         return vote()
 
-    return vote, elsewhere
+    return Job(vote, avote)
+
+
+@cache
+def _takes_config(kind: type[Voter]) -> bool:
+    return "config" in inspect.signature(kind.vote).parameters

@@ -11,10 +11,10 @@ from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messag
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
 from langchain_core.runnables.config import ensure_config
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SkipValidation
 
 from langchain_avengers.pipeline.messages import routing_text
-from langchain_avengers.pipeline.settings import RoutingText
+from langchain_avengers.pipeline.settings import Router, RoutingText
 from langchain_avengers.routing.decision import RoutingDecision
 
 
@@ -38,7 +38,7 @@ class ClusterRouterRunnable(RunnableSerializable[LanguageModelInput, RoutingDeci
         ```
     """
 
-    router: Any
+    router: SkipValidation[Router]
     top_n: int = Field(default=1, ge=1)
     allowed_models: Sequence[str] | None = None
     cost_weight: float | None = Field(default=None, ge=0, le=1)

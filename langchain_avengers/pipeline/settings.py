@@ -1,20 +1,61 @@
-"""Everything a caller can set: once for a pool, and in part for one call."""
+"""Everything a caller gives: a router, models, and settings, once for a pool and in part for one call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Protocol, Self, get_args
 
-from langchain_core.messages import BaseMessage
+import numpy as np
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable
 from langgraph.types import RetryPolicy
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator, model_validator
 from typing_extensions import TypedDict
 
+from langchain_avengers.providers import may_pass
+from langchain_avengers.routing.decision import RoutingDecision
+from langchain_avengers.voting.voters import Voter
+
 Strategy = Literal["direct", "self_consistency", "mixture", "model_switch", "escalate", "aggregate"]
+VoterName = Literal["auto", "majority", "log_odds", "medoid", "judge"]
 RoutingText = Literal["last_human", "conversation"] | int | Callable[[Sequence[BaseMessage]], str]
+ChatModel = str | Runnable[LanguageModelInput, AIMessage]
+"""A chat model, a runnable around one, or an `init_chat_model` string."""
+Models = Mapping[str, ChatModel]
+"""A chat model for each of the router's models."""
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-VOTERS = ("auto", "majority", "log_odds", "medoid", "judge")
+VOTERS: tuple[str, ...] = get_args(VoterName)
+
+
+class Router(Protocol):
+    """What the pipeline asks of a router. `ClusterRouter` is one; so is anything with these four."""
+
+    @property
+    def models_(self) -> Sequence[str]:
+        """Names of the models."""
+        ...
+
+    def embed(self, query: str) -> NDArray[np.float32]:
+        """The query's embedding, shape (d,)."""
+        ...
+
+    async def aembed(self, query: str) -> NDArray[np.float32]:
+        """`embed` without blocking the event loop."""
+        ...
+
+    def route_vector(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        top_n: int = 1,
+        models: Sequence[str] | None = None,
+        cost_weight: float | None = None,
+    ) -> RoutingDecision:
+        """Rank the models (all, or those named) for a query by its embedding, shape (d,)."""
+        ...
 
 
 class Budget(TypedDict, total=False):
@@ -45,6 +86,43 @@ class Controls(TypedDict, total=False):
 
 
 CONTROLS = frozenset(Controls.__annotations__)
+
+
+class GraphOptions(TypedDict, total=False):
+    """The fields of `Settings` that `create_avengers_graph` does not name, for a type checker."""
+
+    allowed_models: Sequence[str] | None
+    cost_weight: float | None
+    confidence_threshold: float
+    judge: ChatModel | None
+    escalate_to: ChatModel | None
+    aggregator: ChatModel | None
+    min_samples: int | None
+    round_size: int | None
+    stop_threshold: float
+    budget: Budget | None
+    prices: Mapping[str, tuple[float, float]] | None
+    timeout: float | None
+    max_retries: int
+    retry_policy: RetryPolicy | None
+    max_concurrency: int | None
+    sample_in_one_request: Mapping[str, bool]
+    routing_text: RoutingText
+    sticky: bool
+    temperature: float | None
+    max_tokens: int | None
+    stop: list[str] | None
+    inner_callbacks: Literal["tracers", "all"]
+    progress: bool
+
+
+class PoolOptions(GraphOptions, total=False):
+    """The fields of `Settings` as keyword arguments, for a type checker."""
+
+    strategy: Strategy
+    n_samples: int
+    top_n: int
+    voter: VoterName | Voter
 
 
 class Settings(BaseModel):
@@ -99,10 +177,10 @@ class Settings(BaseModel):
     strategy: Strategy = "self_consistency"
     n_samples: int = Field(default=5, ge=1)
     top_n: int = Field(default=1, ge=1)
-    voter: Any = "auto"
-    judge: Any = None
-    escalate_to: Any = None
-    aggregator: Any = None
+    voter: SkipValidation[VoterName | Voter] = "auto"
+    judge: SkipValidation[ChatModel | None] = None
+    escalate_to: SkipValidation[ChatModel | None] = None
+    aggregator: SkipValidation[ChatModel | None] = None
     confidence_threshold: float = Field(default=0.8, ge=0, le=1)
     min_samples: int | None = Field(default=None, ge=1)
     round_size: int | None = Field(default=None, ge=1)
@@ -171,8 +249,6 @@ class Settings(BaseModel):
 
     def retries(self) -> RetryPolicy:
         """How failed requests are tried again."""
-        from langchain_avengers.providers import may_pass
-
         return self.retry_policy or RetryPolicy(
             max_attempts=self.max_retries + 1, max_interval=20.0, retry_on=may_pass
         )

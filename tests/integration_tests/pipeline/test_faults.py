@@ -13,7 +13,7 @@ from langgraph.types import RetryPolicy
 
 from langchain_avengers import ChatAvengers
 from langchain_avengers.errors import SamplingError
-from langchain_avengers.pipeline.sampling import may_pass
+from langchain_avengers.providers import may_pass
 from tests.fakes import toy_router
 from tests.openai_server import Call, Fault, OpenAIServer
 

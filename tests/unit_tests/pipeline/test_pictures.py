@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 
 from langchain_avengers import create_avengers_graph
-from langchain_avengers.pipeline.pictures import strategies_page
 from langchain_avengers.pipeline.settings import STRATEGIES
 from tests.fakes import FakeRouter, says
 
-PAGE = Path(__file__).parents[3] / "docs" / "strategies.md"
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = DOCS / "strategies.md"
 
 
 def test_the_page_is_current() -> None:
+    strategies_page = runpy.run_path(str(DOCS / "draw_strategies.py"))["strategies_page"]
     assert PAGE.read_text() == strategies_page(), (
-        "write it anew: python -m langchain_avengers.pipeline.pictures > docs/strategies.md"
+        "write it anew: python docs/draw_strategies.py > docs/strategies.md"
     )
     for strategy in STRATEGIES:
         assert f"## `{strategy}`" in PAGE.read_text()

@@ -1,31 +1,53 @@
-"""What a query cost: every request counts, failed and unused ones too."""
+"""What a query used and cost: every request counts, failed and unused ones too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
+from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.outputs import ChatGeneration, LLMResult
 
-from langchain_avengers.pipeline.tracing import counted
+from langchain_avengers.pipeline.state import Account, CallRecord, ModelAccount
 from langchain_avengers.providers import token_cost
 
 Prices = Mapping[str, tuple[float, float]]
 
 
+def usage_of_request(result: LLMResult) -> UsageMetadata | None:
+    """What one request used; None when the provider does not tell.
+
+    Providers that take `n` report the whole request's usage, and set it on every choice: it is counted once.
+    """
+    messages = [g.message for g in result.generations[0] if isinstance(g, ChatGeneration)]
+    usages = [m.usage_metadata for m in messages if isinstance(m, AIMessage) and m.usage_metadata]
+    if usages and all(usage == usages[0] for usage in usages):
+        usages = usages[:1]
+    total: UsageMetadata | None = None
+    for usage in usages:
+        total = add_usage(total, tokens_of(usage))
+    return total
+
+
+def tokens_of(usage: Mapping[str, Any]) -> UsageMetadata:
+    """Usage in what `add_usage` can add: numbers of tokens, no dollars."""
+    return cast(UsageMetadata, {k: v for k, v in usage.items() if not isinstance(v, float)})
+
+
 def cost_of(
-    call: Mapping[str, Any], prices: Prices | None, calibrated: Mapping[str, float | None]
+    call: CallRecord, prices: Prices | None, calibrated: Mapping[str, float | None]
 ) -> tuple[float | None, bool]:
     """US dollars of one request, and whether that is an estimate.
 
     Args:
-        call: A request out of a `Draw`.
+        call: The request.
         prices: US dollars per million (input, output) tokens, by model.
         calibrated: US dollars per answer in calibration, by model.
     """
     usage = call["usage"]
-    if usage and usage.get("total_cost") is not None:
-        return float(usage["total_cost"]), False
+    if usage and (told := cast(Mapping[str, Any], usage).get("total_cost")) is not None:
+        return float(told), False
     price = (prices or {}).get(call["model"])
     if price is not None:
         if usage:
@@ -37,11 +59,11 @@ def cost_of(
 
 
 def account(
-    calls: Iterable[Mapping[str, Any]],
+    calls: Iterable[CallRecord],
     *,
     prices: Prices | None = None,
     calibrated: Mapping[str, float | None] | None = None,
-) -> dict[str, Any]:
+) -> Account:
     """The sum over all requests of a query, in plain data.
 
     Returns:
@@ -50,7 +72,7 @@ def account(
         `cost_unknown` (models of whose requests no cost is known), and `models` with requests, usage and
         cost of each.
     """
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, ModelAccount] = {}
     total: UsageMetadata | None = None
     cost: float | None = None
     failed = unreported = requests = 0
@@ -63,7 +85,7 @@ def account(
         line = models.setdefault(call["model"], {"requests": 0, "usage": None, "cost": None})
         line["requests"] += 1
         if call["usage"]:
-            usage = counted(call["usage"])
+            usage = tokens_of(call["usage"])
             total = add_usage(total, usage)
             line["usage"] = add_usage(line["usage"], usage)
         dollars, estimated = cost_of(call, prices, calibrated or {})

@@ -1,6 +1,4 @@
-"""The page that shows every strategy, each drawn from its own graph: `python -m
-langchain_avengers.pipeline.pictures`.
-"""
+"""The page that shows every strategy, each drawn from its own graph."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ that was sent to, beside each other; `vote` elects an answer or leads back to `s
 altogether, the next of the ranking stands in for it, whatever the strategy. With `min_samples` every
 strategy samples in rounds and stops when further samples would not change the vote.
 
-The pictures are drawn from the graphs: `python -m langchain_avengers.pipeline.pictures > docs/strategies.md`.
+The pictures are drawn from the graphs: `python docs/draw_strategies.py > docs/strategies.md`.
 """
 
 _PAGES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -94,7 +92,7 @@ from about 10 samples on.
 def strategies_page() -> str:
     """The page, as Markdown with a Mermaid picture of each strategy."""
     parts = [_HEAD]
-    router = SimpleNamespace(models_=["first", "second"])
+    router: Any = SimpleNamespace(models_=["first", "second"])
     models = {name: FakeListChatModel(responses=[""]) for name in router.models_}
     for strategy, (text, options) in _PAGES.items():
         graph = create_avengers_graph(router, models, strategy=cast(Strategy, strategy), **options)

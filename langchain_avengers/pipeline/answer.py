@@ -1,0 +1,74 @@
+"""The end of a query: the answer with what it says of itself, or the error that says why there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from langchain_avengers.errors import SamplingError
+from langchain_avengers.pipeline.messages import unique_tool_calls
+from langchain_avengers.pipeline.settings import Settings
+from langchain_avengers.pipeline.state import (
+    Account,
+    AvengersMetadata,
+    PipelineState,
+    Plan,
+    SampleRecord,
+    VoteData,
+)
+from langchain_avengers.pipeline.usage import account
+
+
+def spent(state: PipelineState, settings: Settings) -> Account:
+    """What the query's requests came to so far."""
+    calibrated = {row["name"]: row["cost"] for row in state["decision"]["ranking"]}
+    return account(state["calls"], prices=settings.prices, calibrated=calibrated)
+
+
+def summary(
+    state: PipelineState, plan: Plan, vote: VoteData, winner: SampleRecord, settings: Settings
+) -> AvengersMetadata:
+    """What the answer says of itself: `response_metadata["avengers"]`."""
+    totals = spent(state, settings)
+    return {
+        "model": winner["model"],
+        "strategy": settings.strategy,
+        "decision": state["decision"],
+        "vote": vote,
+        "answered_by": winner["role"],
+        "samples": {
+            "drawn": sum(s["role"] == "sample" for s in state["samples"]),
+            "failed": len(state["failures"]),
+            "abstained": len(vote["abstained"]),
+            "saved": max(sum(plan["targets"].values()) - sum(plan["asked"].values()), 0),
+            "decided_by": plan["decided"],
+        },
+        "failures": state["failures"],
+        "usage": totals["usage"],
+        "cost": totals["cost"],
+        "cost_is_estimate": totals["cost_is_estimate"],
+        "account": totals,
+    }
+
+
+def finished(message: AIMessage, told: AvengersMetadata, asked: Sequence[BaseMessage]) -> AIMessage:
+    """The winning message as the pool's answer: all calls' usage, the summary, tool-call ids of its own."""
+    metadata = {k: v for k, v in message.response_metadata.items() if k != "token_usage"}
+    answer = message.model_copy(
+        update={
+            "usage_metadata": told["usage"],
+            "response_metadata": {"model_name": told["model"], **metadata, "avengers": told},
+        }
+    )
+    return unique_tool_calls(answer, asked)
+
+
+def no_answer(state: PipelineState, settings: Settings) -> SamplingError:
+    """The error that says why no model answered. Its `account` says what was spent."""
+    causes = Counter(f"{failure['model']}: {failure['cause']}" for failure in state["failures"])
+    listed = "; ".join(f"{text} ({n} times)" if n > 1 else text for text, n in causes.items())
+    error = SamplingError(f"no model answered: {listed or 'the budget allowed no sample'}")
+    error.account = dict(spent(state, settings))
+    return error

@@ -1,0 +1,140 @@
+"""One model of the pool: what it is wrapped in, what it can do, and how tools and arguments reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel, BaseLanguageModel
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from langchain_avengers._compat import raw_step
+from langchain_avengers.errors import PoolError
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """What goes along with the messages to every model: tools, an output schema, stop sequences, other
+    arguments.
+    """
+
+    tools: Sequence[Any] | None = None
+    tool_arguments: Mapping[str, Any] = field(default_factory=dict)
+    structured: Mapping[str, Any] | None = None
+    stop: list[str] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BoundModel:
+    """A model made ready for one call's options: what to call, and with which arguments."""
+
+    runnable: Runnable[Any, Any]
+    arguments: dict[str, Any]
+    config: RunnableConfig
+
+
+class PoolModel:
+    """One model of the pool, whatever it is wrapped in."""
+
+    def __init__(self, name: str, runnable: Any, takes_n: bool | None = None) -> None:
+        """Take a model into the pool.
+
+        Args:
+            name: The router's name of the model.
+            runnable: A chat model, or a runnable around one: bound arguments, fallbacks, retries.
+            takes_n: Whether it draws `n` samples in one request; None: tried when the model has an `n` field.
+
+        Raises:
+            PoolError: It is neither.
+        """
+        if not isinstance(runnable, Runnable) or (
+            isinstance(runnable, BaseLanguageModel) and not isinstance(runnable, BaseChatModel)
+        ):
+            raise PoolError(f"model {name!r} is no chat model but a {type(runnable).__name__}")
+        self.name = name
+        self.runnable = runnable
+        self._plain = _unwrap(runnable)
+        core = self._plain.runnable
+        fields = type(core).model_fields if isinstance(core, BaseChatModel) else {}
+        self.own_n: int | None = getattr(core, "n", None) if "n" in fields else None
+        self.takes_n = (
+            takes_n if takes_n is not None else "n" in fields and not getattr(core, "streaming", False)
+        )
+
+    @property
+    def model(self) -> BaseChatModel | None:
+        """The chat model itself; None when it is out of sight inside another runnable."""
+        core = self._plain.runnable
+        return core if isinstance(core, BaseChatModel) else None
+
+    @property
+    def bound_arguments(self) -> Mapping[str, Any]:
+        """Arguments bound to the model."""
+        return self._plain.arguments
+
+    @property
+    def profile(self) -> Mapping[str, Any]:
+        """What the model is known to be capable of; empty when nothing is known."""
+        return (getattr(self.model, "profile", None) if self.model else None) or {}
+
+    @property
+    def binds_tools(self) -> bool:
+        """Whether tools can be bound to it."""
+        if self.model is not None:
+            return type(self.model).bind_tools is not BaseChatModel.bind_tools
+        try:
+            return callable(getattr(self._plain.runnable, "bind_tools", None))
+        except Exception:  # a wrapper may raise anything when asked for a method of what it wraps
+            return False
+
+    def bind(self, options: CallOptions) -> BoundModel:
+        """Bind a call's tools or output schema, in the provider's own form, and its arguments.
+
+        Raises:
+            Exception: Whatever the model raises that cannot bind them.
+        """
+        plain = self._plain
+        target: Any = plain.runnable
+        if options.structured is not None:
+            # Each provider has its own way to ask for a schema: the bound model inside its wrapper has it.
+            target = raw_step(target.with_structured_output(**options.structured, include_raw=True))
+        elif options.tools is not None:
+            target = target.bind_tools(list(options.tools), **options.tool_arguments)
+        bound = _unwrap(target)
+        arguments = {**plain.arguments, **bound.arguments, **options.arguments}
+        if not arguments.get("tools", True):
+            del arguments["tools"]  # providers refuse an empty list
+        if options.stop:
+            arguments["stop"] = options.stop
+        return BoundModel(_uncached(bound.runnable), arguments, merged(plain.config, bound.config))
+
+
+def _unwrap(runnable: Any) -> BoundModel:
+    """Take bound arguments off a runnable, innermost first, so that later ones win."""
+    layers = []
+    while isinstance(runnable, RunnableBinding):
+        layers.append(runnable)
+        runnable = runnable.bound
+    arguments: dict[str, Any] = {}
+    config = RunnableConfig()
+    for layer in reversed(layers):
+        arguments |= layer.kwargs
+        config = merged(config, layer.config)
+    return BoundModel(runnable, arguments, config)
+
+
+def _uncached(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """The model with its cache off: n samples of one prompt are n samples, not one and its copies."""
+    if not isinstance(runnable, BaseChatModel) or runnable.cache is False:
+        return runnable
+    caches = runnable.cache or get_llm_cache() is not None
+    return runnable.model_copy(update={"cache": False}) if caches else runnable
+
+
+def merged(outer: RunnableConfig, inner: RunnableConfig) -> RunnableConfig:
+    """Both configs; the inner one wins."""
+    return merge_configs(outer, inner) if outer and inner else outer or inner

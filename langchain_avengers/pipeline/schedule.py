@@ -1,0 +1,286 @@
+"""What is asked next: the one place where the strategies differ.
+
+A schedule looks at what is known of a query so far and gives the next requests, or none: then the vote stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from langchain_avengers.pipeline.settings import Settings, Strategy
+from langchain_avengers.pipeline.state import (
+    CallRecord,
+    DecisionData,
+    PipelineState,
+    Plan,
+    SampleRecord,
+    SampleRequest,
+    VoteData,
+)
+from langchain_avengers.pipeline.usage import account
+from langchain_avengers.voting.stopping import leader_is_safe
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a schedule decides by.
+
+    Attributes:
+        settings: How the pool answers this query.
+        decision: The router's.
+        models: Names of the models that are in the pool.
+        escalate_to: Name of the stronger model, if there is one.
+        aggregator: Name of the model that writes answers from candidates, if one was named.
+        plan: What was planned and asked; None before the first request.
+        samples: Answers that may be voted on.
+        calls: Requests made.
+        vote: The latest vote; None while there is nothing to vote on.
+    """
+
+    settings: Settings
+    decision: DecisionData
+    models: Collection[str]
+    escalate_to: str | None = None
+    aggregator: str | None = None
+    plan: Plan | None = None
+    samples: Sequence[SampleRecord] = ()
+    calls: Sequence[CallRecord] = ()
+    vote: VoteData | None = None
+
+    @property
+    def ranking(self) -> list[str]:
+        """The models, best first."""
+        return [row["name"] for row in self.decision["ranking"] if row["name"] in self.models]
+
+
+class Schedule:
+    """`self_consistency`, and what all strategies share: rounds, budget, and stand-ins for models that fail."""
+
+    weights: ClassVar[Literal["equal", "log_odds"]] = "equal"
+    """How much a sample's vote counts: all the same, or by the expected score of its model."""
+    first_sample_stands: ClassVar[bool] = True
+    """Whether a single sample is the answer whatever it says, so that it may be streamed."""
+    fan: ClassVar[str] = "top model, n samples"
+    """What the first round asks, for pictures of the graph."""
+
+    def width(self, settings: Settings) -> int:
+        """How many models the first round asks."""
+        return settings.top_n
+
+    def samples(self, settings: Settings) -> int:
+        """How many samples are drawn, at most, before `after` is asked for more."""
+        return settings.n_samples
+
+    def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
+        """What a strategy still asks when the samples of the plan are drawn; it may enlarge the plan."""
+        return []
+
+    # --- the same for all ---
+
+    def first(self, progress: Progress) -> tuple[Plan, list[SampleRequest]]:
+        """The plan and its first requests, after the routing decision."""
+        n = self.samples(progress.settings)
+        names = progress.decision["chosen"][: min(self.width(progress.settings), n)]
+        plan = Plan(
+            targets={name: n // len(names) + (i < n % len(names)) for i, name in enumerate(names)},
+            asked={},
+            final=None,
+            decided=None,
+        )
+        return plan, self._round(progress, plan)
+
+    def next(self, progress: Progress) -> tuple[Plan, list[SampleRequest]]:
+        """The plan and the requests that a vote leads back to; none when the vote stands."""
+        assert progress.plan is not None
+        plan = _copy(progress.plan)
+        self._replace_silent(progress, plan)
+        if requests := self._round(progress, plan):
+            return plan, requests
+        return plan, self.after(progress, plan) if progress.vote else []
+
+    def _replace_silent(self, progress: Progress, plan: Plan) -> None:
+        """Let the next of the ranking stand in for each model that was asked and gave nothing."""
+        drawn = {sample["model"] for sample in progress.samples}
+        targets = plan["targets"]
+        for name in [m for m, n in plan["asked"].items() if n and m not in drawn and targets[m]]:
+            wanted, targets[name] = targets[name], 0
+            stand_in = next((m for m in progress.ranking if m not in targets), None)
+            if stand_in is not None:
+                targets[stand_in] = wanted
+
+    def _round(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
+        """What is still to be asked, in rounds when the settings say so, within the budget; notes it as asked."""
+        settings, asked = progress.settings, plan["asked"]
+        missing = {m: n - asked.get(m, 0) for m, n in plan["targets"].items() if n > asked.get(m, 0)}
+        left = sum(missing.values())
+        if not left:
+            return []
+        if progress.vote and any(asked.get(m) for m in missing) and _decided(progress.vote, settings, left):
+            plan["decided"] = "stopped"
+            return []
+        size = left
+        first = settings.min_samples
+        if first is None and settings.budget and {"tokens", "dollars"} & set(settings.budget):
+            first = 1  # what a sample costs is known once one was drawn
+        if first is not None:
+            size = min(left, first if not asked else settings.round_size or first)
+        if (size := affordable(size, progress)) < 1:
+            if asked or plan["decided"]:
+                plan["decided"] = "budget"
+                return []
+            size = 1  # a budget too small for one sample still gets an answer
+        stands = self.first_sample_stands and sum(plan["targets"].values()) == 1
+        requests = [SampleRequest(name, n, "sample", stands) for name, n in _spread(size, missing).items()]
+        plan["asked"] = {**asked, **{r.model: asked.get(r.model, 0) + r.n for r in requests}}
+        return requests
+
+
+class Direct(Schedule):
+    """One sample of the best model."""
+
+    fan = "top model, 1 sample"
+
+    def width(self, settings: Settings) -> int:
+        """One."""
+        return 1
+
+    def samples(self, settings: Settings) -> int:
+        """One."""
+        return 1
+
+
+class Mixture(Schedule):
+    """The samples spread over the best models, weighted by how good each is on such queries."""
+
+    weights = "log_odds"
+    fan = "top models, n samples shared"
+
+    def width(self, settings: Settings) -> int:
+        """At least two."""
+        return max(settings.top_n, 2)
+
+
+class ModelSwitch(Schedule):
+    """The best model; when its answers disagree, the second as well (arXiv 2504.00762)."""
+
+    weights = "log_odds"
+    first_sample_stands = False
+
+    def width(self, settings: Settings) -> int:
+        """One."""
+        return 1
+
+    def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
+        """As many samples of the second model."""
+        targets = plan["targets"]
+        second = next((m for m in progress.ranking if m not in targets), None)
+        if not _unsure(progress) or sum(n > 0 for n in targets.values()) > 1 or second is None:
+            return []
+        targets[second] = progress.settings.n_samples
+        return self._round(progress, plan)
+
+
+class Escalate(Schedule):
+    """The best model; when its answers disagree, a stronger one, whose answer stands."""
+
+    first_sample_stands = False
+
+    def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
+        """One sample of the stronger model."""
+        if not _unsure(progress) or progress.escalate_to is None or affordable(1, progress) < 1:
+            return []
+        plan["final"] = "escalate"
+        return [SampleRequest(progress.escalate_to, 1, "escalate")]
+
+
+class Aggregate(Schedule):
+    """The best model; then a model writes the final answer from the samples."""
+
+    def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
+        """One answer of the model that writes."""
+        if len(progress.samples) < 2 or affordable(1, progress) < 1:
+            return []
+        plan["final"] = "aggregate"
+        return [SampleRequest(progress.aggregator or progress.samples[0]["model"], 1, "aggregate")]
+
+
+SCHEDULES: Mapping[Strategy, Schedule] = {
+    "direct": Direct(),
+    "self_consistency": Schedule(),
+    "mixture": Mixture(),
+    "model_switch": ModelSwitch(),
+    "escalate": Escalate(),
+    "aggregate": Aggregate(),
+}
+
+
+def progress_of(
+    state: PipelineState,
+    settings: Settings,
+    models: Collection[str],
+    *,
+    escalate_to: str | None = None,
+    aggregator: str | None = None,
+) -> Progress:
+    """What a schedule decides by, as it stands in a state."""
+    return Progress(
+        settings,
+        state["decision"],
+        models,
+        escalate_to,
+        aggregator,
+        state["plan"],
+        [sample for sample in state["samples"] if sample["role"] == "sample"],
+        state["calls"],
+        state["vote"],
+    )
+
+
+def affordable(size: int, progress: Progress) -> int:
+    """How many of so many samples the budget still pays for."""
+    budget = progress.settings.budget
+    if not budget:
+        return size
+    if "samples" in budget:
+        size = min(size, budget["samples"] - sum(call["asked"] for call in progress.calls))
+    calibrated = {row["name"]: row["cost"] for row in progress.decision["ranking"]}
+    spent = account(progress.calls, prices=progress.settings.prices, calibrated=calibrated)
+    drawn = sum(call["drawn"] for call in progress.calls)
+    tokens = spent["usage"]["total_tokens"] if spent["usage"] else None
+    for limit, used in ((budget.get("tokens"), tokens), (budget.get("dollars"), spent["cost"])):
+        if limit is not None and used is not None and drawn:
+            each = used / drawn
+            size = min(size, int((limit - used) / each) if each else size)
+    if "dollars" in budget and not drawn:
+        known = [row["cost"] for row in progress.decision["ranking"] if row["cost"]]
+        if known:
+            size = min(size, max(1, int(budget["dollars"] / known[0])))
+    return max(size, 0)
+
+
+def _decided(vote: VoteData, settings: Settings, left: int) -> bool:
+    """Whether the leading answer would win whatever the samples left say."""
+    counts = [candidate["count"] for candidate in vote["tally"]]
+    # The test counts samples; when votes have weights, the leader has to lead by both.
+    return bool(counts) and counts[0] == max(counts) and leader_is_safe(counts, settings.stop_threshold, left)
+
+
+def _unsure(progress: Progress) -> bool:
+    return progress.vote is not None and progress.vote["confidence"] < progress.settings.confidence_threshold
+
+
+def _copy(plan: Plan) -> Plan:
+    return {**plan, "targets": dict(plan["targets"]), "asked": dict(plan["asked"])}
+
+
+def _spread(size: int, missing: Mapping[str, int]) -> dict[str, int]:
+    """Share a round between models, the first ones first, none beyond what it still owes."""
+    shares = dict.fromkeys(missing, 0)
+    while size > 0:
+        for name, owed in missing.items():
+            if size and shares[name] < owed:
+                shares[name] += 1
+                size -= 1
+    return {name: n for name, n in shares.items() if n}
