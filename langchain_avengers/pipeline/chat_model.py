@@ -41,7 +41,7 @@ from langchain_avengers._compat import usage_counters
 from langchain_avengers.errors import PoolError
 from langchain_avengers.pipeline.controlled import ControlledChatModel, areported, reported, take_parent
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
-from langchain_avengers.pipeline.pool_model import CallOptions, PoolModel
+from langchain_avengers.pipeline.pool_model import CallOptions, GivenTools, PoolModel
 from langchain_avengers.pipeline.sampling import as_chunk
 from langchain_avengers.pipeline.settings import CONTROLS, Models, PoolOptions, Router, Settings
 from langchain_avengers.pipeline.state import PipelineState
@@ -269,18 +269,15 @@ class ChatAvengers(ControlledChatModel, Settings):
         Raises:
             ValueError: `tool_choice` names no tool.
         """
-        formatted = [convert_to_openai_tool(tool) for tool in tools]
-        names = [
-            t["function"]["name"] if "function" in t else t.get("name", t.get("type", "")) for t in formatted
-        ]
-        if isinstance(tool_choice, str) and tool_choice not in (*_TOOL_CHOICES, *names):
+        given = GivenTools(tools)
+        if isinstance(tool_choice, str) and tool_choice not in (*_TOOL_CHOICES, *given.names):
             raise ValueError(
                 f"tool_choice {tool_choice!r} is none of {', '.join(_TOOL_CHOICES)} and names no tool: "
-                + ", ".join(names)
+                + ", ".join(given.names)
             )
         if tool_choice not in (None, False):
             kwargs["tool_choice"] = "any" if tool_choice is True else tool_choice
-        return self.bind(tools=formatted, **kwargs)
+        return self.bind(tools=given.formatted, given_tools=given, **kwargs)
 
     def with_structured_output(
         self,
@@ -470,7 +467,9 @@ def _options(stop: list[str] | None, kwargs: dict[str, Any]) -> CallOptions:
     """The arguments of a call as what goes along to every model."""
     for tracing_only in ("stream", "ls_structured_output_format", "structured_output_format"):
         kwargs.pop(tracing_only, None)
-    tools = kwargs.pop("tools", None)
+    tools, given = kwargs.pop("tools", None), kwargs.pop("given_tools", None)
+    if given is not None and tools == given.formatted:  # else other tools were bound since
+        tools = given.tools
     with_tools = (
         ("tool_choice", "strict", "parallel_tool_calls", "response_format") if tools is not None else ()
     )

@@ -108,17 +108,16 @@ def demands(messages: Sequence[BaseMessage], tools: bool) -> set[str]:
 
 def capable(
     models: Mapping[str, PoolModel], names: Sequence[str], messages: Sequence[BaseMessage], tools: bool
-) -> list[str]:
-    """The models that can answer the conversation: by modality, tools and context length.
+) -> tuple[list[str], dict[str, str]]:
+    """The models that can answer the conversation, and why the others cannot.
 
-    Where the profile of at least one model says that it has a capability, the models that do not say so are
-    left out; where none says anything, only those that deny it are.
+    By modality, tools and context length. A model is left out only when it is known not to be able: a model
+    without a profile may be able to do anything.
 
     Raises:
         PoolError: No model qualifies; the message says which requirement each one failed.
     """
     needs = demands(messages, tools)
-    known = {need for need in needs if any(models[name].profile.get(need) is True for name in names)}
     length: int | None = None
     failed: dict[str, str] = {}
     for name in names:
@@ -126,8 +125,7 @@ def capable(
         lacks = [
             _WORDS[need]
             for need in sorted(needs)
-            if not profile.get(need, need not in known)
-            or (need == "tool_calling" and not models[name].binds_tools)
+            if profile.get(need) is False or (need == "tool_calling" and not models[name].binds_tools)
         ]
         if limit := profile.get("max_input_tokens"):
             length = count_tokens_approximately(messages) if length is None else length
@@ -137,7 +135,7 @@ def capable(
             failed[name] = " and ".join(lacks)
     if len(failed) == len(names):
         raise PoolError("no model qualifies: " + "; ".join(f"{name} {why}" for name, why in failed.items()))
-    return [name for name in names if name not in failed]
+    return [name for name in names if name not in failed], failed
 
 
 def unique_tool_calls(answer: AIMessage, messages: Sequence[BaseMessage]) -> AIMessage:

@@ -166,13 +166,14 @@ class Pipeline:
         settings, messages = context.settings, state["messages"]
         schedule = SCHEDULES[settings.strategy]
         kept = self._kept(messages, settings)
+        left_out: dict[str, str] = {}
         if state["vector"] is None:
             assert kept is not None
             first: str | None = kept["model"]
             decision = RoutingDecision.from_dict(kept["decision"])
         else:
             names = list(settings.allowed_models or self.models)
-            able = capable(self.models, names, messages, bool(context.options.tools))
+            able, left_out = capable(self.models, names, messages, bool(context.options.tools))
             decision = self.router.route_vector(
                 np.asarray(state["vector"], dtype=np.float32),
                 top_n=min(schedule.width(settings), len(able)),
@@ -185,7 +186,7 @@ class Pipeline:
         if first is not None and decision.chosen[0] != first:
             others = [name for name in decision.chosen if name != first]
             decision = replace(decision, chosen=(first, *others)[: len(decision.chosen)])
-        told = cast(DecisionData, decision.to_dict())
+        told = cast(DecisionData, {**decision.to_dict(), "left_out": left_out})
         plan, requests = schedule.first(Progress(settings, told, self.models))
         yield from _emit(
             context, {"event": "routed", "models": list(plan["targets"]), "cluster": _cluster(decision)}

@@ -10,6 +10,7 @@ from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_avengers._compat import raw_step
 from langchain_avengers.errors import PoolError
@@ -26,6 +27,31 @@ class CallOptions:
     structured: Mapping[str, Any] | None = None
     stop: list[str] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class GivenTools:
+    """Tools as the caller gave them, beside the form in which traces and caches see them.
+
+    Every provider formats tools in its own way, and reads more of them than their schema: `strict`, cache
+    control, tools that the provider itself runs.
+    """
+
+    def __init__(self, tools: Sequence[Any]) -> None:
+        """Take the tools."""
+        self.tools = list(tools)
+        self.formatted = [_formatted(tool) for tool in tools]
+
+    @property
+    def names(self) -> list[str]:
+        """The tools' names; a provider's own tool without one has its type."""
+        return [
+            tool["function"]["name"] if "function" in tool else tool.get("name", tool.get("type", ""))
+            for tool in self.formatted
+        ]
+
+    def __repr__(self) -> str:
+        """The same for the same tools, as the repr is part of cache keys."""
+        return f"GivenTools({', '.join(self.names)})"
 
 
 @dataclass(frozen=True)
@@ -103,7 +129,7 @@ class PoolModel:
             # Each provider has its own way to ask for a schema: the bound model inside its wrapper has it.
             target = raw_step(target.with_structured_output(**options.structured, include_raw=True))
         elif options.tools is not None:
-            target = target.bind_tools(list(options.tools), **options.tool_arguments)
+            target = target.bind_tools(list(options.tools), **self._tool_arguments(options))
         bound = _unwrap(target)
         arguments = {**plain.arguments, **bound.arguments, **options.arguments}
         if not arguments.get("tools", True):
@@ -111,6 +137,22 @@ class PoolModel:
         if options.stop:
             arguments["stop"] = options.stop
         return BoundModel(_uncached(bound.runnable), arguments, merged(plain.config, bound.config))
+
+    def _tool_arguments(self, options: CallOptions) -> Mapping[str, Any]:
+        """The options of `bind_tools`, with a choice of tools in the provider's own words."""
+        choice = options.tool_arguments.get("tool_choice")
+        if choice == "required":
+            choice = "any"  # the word that LangChain's integrations share
+        elif choice == "none" and self.model is not None and self.model._llm_type == "anthropic-chat":
+            choice = {"type": "none"}  # takes any other string for the name of a tool
+        return options.tool_arguments if choice is None else {**options.tool_arguments, "tool_choice": choice}
+
+
+def _formatted(tool: Any) -> dict[str, Any]:
+    """A tool in OpenAI's form; one that a provider runs itself stays as it is."""
+    if isinstance(tool, dict) and tool.get("type", "function") not in ("function", "object"):
+        return tool
+    return convert_to_openai_tool(tool)
 
 
 def _unwrap(runnable: Any) -> BoundModel:

@@ -6,7 +6,7 @@ All of it is plain data and messages, so that any checkpointer and any JSON writ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypeVar, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -30,13 +30,14 @@ class ModelScoreData(TypedDict):
 
 
 class DecisionData(TypedDict):
-    """A routing decision; see `RoutingDecision`."""
+    """A routing decision; see `RoutingDecision`. `left_out`: models that could not answer, and why."""
 
     chosen: list[str]
     ranking: list[ModelScoreData]
     clusters: list[list[float]]
     distance: float
     novel: bool
+    left_out: NotRequired[dict[str, str]]
 
 
 class AnswerData(TypedDict):

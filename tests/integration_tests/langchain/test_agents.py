@@ -261,3 +261,27 @@ def test_sticky_conversations_do_not_switch_on_tool_results(pool: Pool) -> None:
     run_agent = create_agent(model, [add])
     run_agent.invoke(SUM)
     assert {record.model for record in server.requests} == {"sums"}
+
+
+class Weather(BaseModel):
+    """The weather."""
+
+    sky: str
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+async def test_a_response_format_is_strict_with_openai_members(pool: Pool, explicit: bool) -> None:
+    """OpenAI refuses a `response_format` beside tools that are not strict."""
+    from langchain.agents.structured_output import ProviderStrategy
+
+    seen: list[Call] = []
+    profile = {"structured_output": True, "tool_calling": True}
+    model, _ = pool(
+        reply=lambda call: seen.append(call) or '{"sky": "blue"}', member={"profile": profile}, n_samples=1
+    )
+    agent = create_agent(
+        model, [get_weather], response_format=ProviderStrategy(Weather) if explicit else Weather
+    )
+    result = await agent.ainvoke({"messages": [("human", "What is 2 + 3?")]})
+    assert result["structured_response"] == Weather(sky="blue")
+    assert [tool["strict"] for call in seen for tool in call.tools] == [True] * len(seen)

@@ -175,6 +175,55 @@ def test_ids_of_tool_calls_are_new_to_the_conversation() -> None:
     assert sum(chunks[1:], chunks[0]).tool_calls[0]["id"] not in ("c1", None)
 
 
+class Formats(FakeModel):
+    """Keeps what its `bind_tools` is given."""
+
+    llm_type: str = "fake"
+
+    @property
+    def _llm_type(self) -> str:
+        return self.llm_type
+
+    def bind_tools(self, tools: Any, *, tool_choice: Any = None, **kwargs: Any) -> Any:
+        return self.bind(given=tools, choice=tool_choice, options=kwargs)
+
+
+def test_models_get_tools_as_the_caller_gave_them() -> None:
+    model = Formats(script=["x"])
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+    bound = pool(model).bind_tools([add, search], strict=True, tool_choice="required")
+    bound.invoke(SUM)
+    call_ = model.calls[0]
+    assert call_["given"] == [add, search]
+    assert call_["given"][0] is add
+    assert call_["options"] == {"strict": True}
+    assert call_["choice"] == "any"
+    assert bound.kwargs["tools"][0]["function"]["name"] == "add"  # type: ignore[attr-defined]
+    other = pool(model).bind_tools([add]).bind(tools=[search])  # type: ignore[attr-defined]
+    other.invoke(SUM)
+    assert model.calls[-1]["given"] == [search]
+
+
+def test_no_tool_at_all_in_each_providers_words() -> None:
+    for kind, words in (("fake", "none"), ("anthropic-chat", {"type": "none"})):
+        model = Formats(script=["x"], llm_type=kind)
+        pool(model).bind_tools([add], tool_choice="none").invoke(SUM)
+        assert model.calls[0]["choice"] == words
+
+
+def test_a_schema_reaches_models_with_its_options() -> None:
+    model = Formats(script=["x"])
+    chain = pool(model).with_structured_output(Sum, method="function_calling", strict=True)
+    chain.invoke(SUM)
+    assert model.calls[0]["given"] == [Sum]
+    assert model.calls[0]["options"]["strict"] is True
+
+
+def test_a_model_without_a_profile_keeps_its_place_beside_one_with() -> None:
+    known = says(call(7, 5), profile={"tool_calling": True})
+    assert about(pool(says(call(7, 5)), known).bind_tools([add]).invoke(SUM))["model"] == "sums"
+
+
 def test_an_unknown_tool_choice() -> None:
     with pytest.raises(ValueError, match=r"tool_choice 'subtract' is none of .* and names no tool: add"):
         pool().bind_tools([add], tool_choice="subtract")
@@ -324,8 +373,10 @@ def test_only_models_that_take_images_are_asked() -> None:
     ]
     sees = says("a picture", profile={"image_inputs": True})
     blind = says("no", profile={"image_inputs": False})
-    assert about(pool(blind, sees).invoke(image))["model"] == "places"
-    assert about(pool(says("?"), sees).invoke(image))["model"] == "places"
+    told = about(pool(blind, sees).invoke(image))
+    assert told["model"] == "places"
+    assert told["decision"]["left_out"] == {"sums": "takes no images"}
+    assert about(pool(says("?"), sees).invoke(image))["model"] == "sums"  # unknown is not incapable
     assert about(pool(says("?"), says("?")).invoke(image))["model"] == "sums"
     with pytest.raises(PoolError, match="sums takes no images; places takes no images"):
         pool(blind, blind).invoke(image)
