@@ -45,3 +45,7 @@ class SamplingError(AvengersError, RuntimeError):
 
 class CalibrationError(AvengersError, ValueError):
     """A dataset, grader or store of a calibration run is not what it should be."""
+
+
+class SandboxError(CalibrationError):
+    """Code cannot be run safely on this system, or the sandbox itself has failed."""

@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import json
 import math
-import os
 import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from langchain_avengers.calibration.code import AllowCode, CodeRunner, code_level, program
 from langchain_avengers.calibration.datasets import Question
 from langchain_avengers.errors import CalibrationError
 from langchain_avengers.voting.answers import Answer, extract_answer
@@ -63,7 +63,7 @@ def make_grader(
     judge: BaseChatModel | None = None,
     judge_price: Price | None = None,
     rubric: str | None = None,
-    allow_code: bool = False,
+    allow_code: AllowCode = False,
     code_timeout: float = 10.0,
 ) -> Grader:
     """Turn a name or a callable into a grader. A question that names its own grader is graded by that one.
@@ -76,7 +76,8 @@ def make_grader(
         judge: The judge's model, for `"judge"`.
         judge_price: Its price, so that what it costs is counted.
         rubric: What it is to look at; a question's field `rubric` comes first.
-        allow_code: Whether `"code"` may run answers' code.
+        allow_code: Whether `"code"` may run answers' code: True in full isolation only, `"uid"` also at that lower
+            level (see `sandbox.isolation`).
         code_timeout: Seconds such a run may take.
 
     Raises:
@@ -259,65 +260,19 @@ def _simple(function: Callable[[Question, str], float], *, in_thread: bool = Fal
 # Graders that run code or ask a model
 
 
-def _code_grader(allowed: bool, timeout: float) -> Grader:
-    if not allowed:
+def _code_grader(allow_code: AllowCode, timeout: float) -> Grader:
+    level = code_level(allow_code)
+    if level is None:
         raise CalibrationError(
             "the grader 'code' runs code that models wrote: ask for it with allow_code=True (--allow-code)"
         )
-    from langchain_avengers.calibration.sandbox import Sandbox
-
-    sandbox = Sandbox(timeout=timeout)
-    # More at once than there are cores, and honest programs would run out of time.
-    slots = asyncio.Semaphore(os.cpu_count() or 1)
+    runner = CodeRunner(level, timeout)
 
     async def grade(question: Question, answer: str) -> Grade:
-        async with slots:
-            outcome = await sandbox.arun(*program(question, answer))
+        outcome = await runner.run(*program(question, answer))
         return Grade(float(outcome.passed), outcome.detail or None)
 
     return grade
-
-
-_RUN_CASES = """
-import os as _os, unittest as _unittest
-_suite = _unittest.TestSuite(
-    _unittest.defaultTestLoader.loadTestsFromTestCase(_case)
-    for _case in list(globals().values())
-    if isinstance(_case, type) and issubclass(_case, _unittest.TestCase) and _case.__module__ == __name__
-)
-_result = _unittest.TextTestRunner(open(_os.devnull, "w")).run(_suite)
-assert _result.testsRun and _result.wasSuccessful(), (_result.failures + _result.errors or ["no test"])[0]
-"""
-
-
-def program(question: Question, answer: str) -> tuple[str, str]:
-    """The Python program that checks an answer: its code, and the question's unit tests.
-
-    Tests are the question's field `tests` (or `test`, `test_list`, or its reference): a text, or a list of
-    statements such as `assert f(1) == 2`. Where they define `check(candidate)`, as HumanEval's do, it is
-    called with the function named by `entry_point`; where they define `unittest.TestCase`s, these are run. The
-    field `prompt` is put before code that lacks its head.
-    """
-    blocks = re.findall(r"```(?:python|py)?[^\S\n]*\n(.*?)```", answer, re.DOTALL)
-    code = max(blocks, key=len) if blocks else answer
-    data = question.data
-    tests = next(
-        (data[name] for name in ("tests", "test", "test_list") if data.get(name)), question.reference
-    )
-    if not tests:
-        raise CalibrationError("the question has no unit tests (field tests)")
-    entry = data.get("entry_point")
-    if entry and not re.search(
-        rf"^\s*(?:async\s+)?(?:def|class)\s+{re.escape(str(entry))}\b", code, re.MULTILINE
-    ):
-        code = f"{data.get('prompt', question.text)}\n{code}"
-    checks = tests if isinstance(tests, str) else "\n".join(map(str, tests))
-    if entry and re.search(r"^def check\(", checks, re.MULTILINE):
-        checks += f"\ncheck({entry})"
-    if re.search(r"\bTestCase\b", checks):  # unittest.main() leaves by sys.exit, as who cheats does
-        checks = re.sub(r"^(if __name__.*:\s*)?(unittest\.)?main\(.*\)\s*$", "", checks, flags=re.MULTILINE)
-        checks += _RUN_CASES
-    return code, checks
 
 
 _JUDGE = """You grade an answer.

@@ -20,6 +20,7 @@ from langchain_core.messages import AIMessage, convert_to_messages
 from langchain_core.outputs import ChatGeneration
 from langchain_core.rate_limiters import InMemoryRateLimiter
 
+from langchain_avengers.calibration.code import AllowCode, code_level
 from langchain_avengers.calibration.datasets import PathLike, Question, read_dataset
 from langchain_avengers.calibration.faults import Breaker, Failure, ModelDeadError, as_failure
 from langchain_avengers.calibration.graders import Grader, GraderLike, grader_name, make_grader
@@ -189,7 +190,7 @@ async def acalibrate(
     watch: Watch = contextlib.nullcontext,
     judge: str | BaseChatModel | None = None,
     rubric: str | None = None,
-    allow_code: bool = False,
+    allow_code: AllowCode = False,
     prices: Mapping[str, Price] | None = None,
     max_concurrency: int | None = None,
     **options: Any,
@@ -210,7 +211,8 @@ async def acalibrate(
         watch: Given the run, a context around it: for whoever shows its progress.
         judge: For grader `"judge"`: a chat model, or a name of the pool.
         rubric: What the judge is to look at.
-        allow_code: Whether grader `"code"` may run what models wrote, in a sandbox.
+        allow_code: Whether grader `"code"` may run what models wrote, in a sandbox: True in full isolation only,
+            `"uid"` also at that lower level, which the table's rows then name in `metadata`.
         prices: Prices of models given as chat models.
         max_concurrency: Requests in flight to each model given as a chat model. Default 8.
         **options: Any field of `Options`.
@@ -300,7 +302,7 @@ class Calibration:
         regrade: bool = False,
         judge: str | BaseChatModel | None = None,
         rubric: str | None = None,
-        allow_code: bool = False,
+        allow_code: AllowCode = False,
         prices: Mapping[str, Price] | None = None,
         max_concurrency: int | None = None,
     ) -> Self:
@@ -323,6 +325,8 @@ class Calibration:
                 )
             if regrade:
                 store.forget_grades()
+            if allow_code == "uid" and code_level(allow_code) == "uid":
+                store.setting("code_isolation", "uid")
         except BaseException:
             store.close()
             raise

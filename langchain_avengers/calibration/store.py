@@ -673,6 +673,8 @@ class Store:
     def measured(self, *, chunk: int = 1000) -> Iterator[tuple[Question, dict[str, Any]]]:
         """The measured questions as they were asked, each with its row of the table."""
         models = self.read("SELECT id, name FROM models ORDER BY id")
+        # Where code was run at less than full isolation, every row says so.
+        lowered = dict(self.read("SELECT key, value FROM meta WHERE key = 'code_isolation'"))
         with self._reading() as connection:
             (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM questions").fetchone()
             for first in range(1, last + 1, chunk):
@@ -706,6 +708,8 @@ class Store:
                     row["answers"] = {name: answer for name, _, _, answer in measured}
                     if question_id in drawn:
                         row["samples"] = drawn[question_id]
+                    if lowered:
+                        row["metadata"] = lowered
                     yield question, row
 
     def table(self) -> ScoreTable:

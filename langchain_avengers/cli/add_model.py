@@ -28,6 +28,7 @@ def command(
         bool,
         typer.Option("--allow-code", help="Allow the grader `code` to run model-written code in a sandbox."),
     ] = False,
+    code_isolation: common.CodeIsolation = "namespaces",
     max_cost: Annotated[float | None, typer.Option(help="Stop when this many US dollars are spent.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to save to; by default the router's own.")] = None,
     embeddings: common.EmbeddingsName = None,
@@ -47,7 +48,7 @@ def command(
         budget=budget,
         grader=grader,
         samples=samples,
-        allow_code=allow_code,
+        allow_code=common.allow_code(allow_code, code_isolation),
         max_cost=max_cost,
         watch=lambda run: Bars(run, json),
     )

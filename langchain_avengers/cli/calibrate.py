@@ -67,6 +67,7 @@ def command(
         bool,
         typer.Option("--allow-code", help="Allow the grader `code` to run model-written code in a sandbox."),
     ] = False,
+    code_isolation: common.CodeIsolation = "namespaces",
     export: Annotated[
         list[Path] | None,
         typer.Option(help="Also write the table as .jsonl or .parquet, or every answer as samples.jsonl."),
@@ -105,7 +106,7 @@ def command(
 
     run = Calibration.open(
         models, dataset, _grader(grader), out, options, fields=fields, regrade=regrade, judge=judge,
-        rubric=_text(rubric), allow_code=allow_code,
+        rubric=_text(rubric), allow_code=common.allow_code(allow_code, code_isolation),
     )  # fmt: skip
     with run.store as store:
         outcome = _run(run, json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -46,6 +46,18 @@ Task = Annotated[str | None, typer.Option("--task", help="Task of every row; by 
 Format = Annotated[
     str, typer.Option("--format", help="Format of the files; by default found from their content.")
 ]
+CodeIsolation = Annotated[
+    Literal["namespaces", "uid"],
+    typer.Option(
+        help="The least isolation of code that is run: full, or only a user of its own (as root in a container "
+        "that allows no namespaces; every row of the table then names it)."
+    ),
+]
+
+
+def allow_code(allowed: bool, isolation: Literal["namespaces", "uid"]) -> bool | Literal["uid"]:
+    """What `--allow-code` and `--code-isolation` allow together."""
+    return "uid" if allowed and isolation == "uid" else allowed
 
 
 def read_table(files: Sequence[Path], *, format: str = "auto", task: str | None = None) -> ScoreTable:

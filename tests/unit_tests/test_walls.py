@@ -12,15 +12,17 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "langchain_avengers"
 BELOW = ("_arrays", "_compat", "_files", "_text", "errors", "pool", "providers", "weights")
 ALLOWED = {
+    "sandbox": set(),
     "routing": set(),
-    "voting": set(),
+    "voting": {"sandbox"},
     "pipeline": {"routing", "voting"},
-    "calibration": {"pipeline", "routing", "voting"},
+    "calibration": {"pipeline", "routing", "sandbox", "voting"},
     "evaluation": {"pipeline", "routing", "voting"},
     "quickstart": {"evaluation", "calibration", "pipeline", "routing", "voting"},
     "cli": {"quickstart", "evaluation", "calibration", "pipeline", "routing", "voting"},
 }
 FOREIGN = {
+    "sandbox": {"langgraph", "langchain", "langchain_openai", "langchain_core", "numpy"},
     "routing": {"langgraph", "langchain", "langchain_openai"},
     "voting": {"langgraph", "langchain", "langchain_openai"},
 }

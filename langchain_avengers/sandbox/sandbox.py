@@ -1,0 +1,273 @@
+"""The sandbox: programs in, outcomes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_avengers.errors import SandboxError
+from langchain_avengers.sandbox.inside.values import Channel, NotPlain
+from langchain_avengers.sandbox.isolation import Level, require
+from langchain_avengers.sandbox.jail import Jail
+
+MAX_OUTPUT = 1 << 20  # bytes of a program's standard output
+MAX_OPEN_FILES = 64
+ENDED = "ended before its tests did"
+PATIENCE = 0.5  # seconds a program that has closed its end may take to end, so that we learn how
+
+Case = Mapping[str, Any]
+"""A test of a program that reads standard input: `input` and the `output` that it has to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended.
+
+    Attributes:
+        passed: It ran to its end, and every test passed.
+        detail: Why not, in one line.
+    """
+
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program that reads standard input ended.
+
+    Attributes:
+        output: What it wrote to standard output, at most 1 MB.
+        detail: Why it did not end well; empty when it did.
+    """
+
+    output: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Limits under which programs run.
+
+    Attributes:
+        timeout: Seconds of wall time for a program and its tests.
+        memory: Bytes of address space of a program; it is one process.
+        disk: Bytes that it may write, in all.
+        processes: Threads at once, the program's own among them.
+        level: The least isolation: `"namespaces"`, or `"uid"` where the caller accepts less; see `isolation`.
+    """
+
+    timeout: float = 10.0
+    memory: int = 512 << 20
+    disk: int = 32 << 20
+    processes: int = 8
+    level: Level = "namespaces"
+
+    def run(self, program: str, tests: str | Sequence[Case] = "") -> Outcome:
+        """Run a Python program in a jail, and its tests in another.
+
+        Args:
+            program: The source of a module.
+            tests: Statements that raise when the program is wrong; names that they do not define themselves stand for
+                the program's. Or cases of a program that reads standard input.
+
+        Raises:
+            SandboxError: This system cannot isolate it, or the tests cannot be run from outside.
+        """
+        with self.open() as session:
+            return session.test(program, tests)
+
+    async def arun(self, program: str, tests: str | Sequence[Case] = "") -> Outcome:
+        """As `run`, without blocking the loop."""
+        return await asyncio.to_thread(self.run, program, tests)
+
+    @contextlib.contextmanager
+    def open(self, way: str | None = None) -> Iterator[Session]:
+        """Jails that serve one program after another, ended with the block. Not for two threads at once.
+
+        Args:
+            way: How they are built; else the best way that this system allows.
+
+        Raises:
+            SandboxError: This system cannot isolate a program as `level` asks for.
+        """
+        session = Session(self, way or require(self.level))
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _limits(self) -> dict[str, int]:
+        return {
+            "RLIMIT_CPU": int(self.timeout) + 1, "RLIMIT_AS": self.memory, "RLIMIT_FSIZE": self.disk,
+            "RLIMIT_NOFILE": MAX_OPEN_FILES, "RLIMIT_NPROC": self.processes + 1, "RLIMIT_CORE": 0,
+            "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_SIGPENDING": 64,
+        }  # fmt: skip
+
+
+class Session:
+    """A jail for answers and one for their tests; each starts when it is needed. Made by `Sandbox.open`."""
+
+    def __init__(self, sandbox: Sandbox, way: str) -> None:
+        self._sandbox = sandbox
+        self._way = way
+        self._jails: dict[str, Jail] = {}
+
+    def test(self, program: str, tests: str | Sequence[Case] = "") -> Outcome:
+        """Run a program and its tests; see `Sandbox.run`."""
+        if isinstance(tests, str):
+            failures = self.failures(program, [tests] if tests else [])
+            failure = next((failure for failure in failures if failure is not None), None)
+            return Outcome(failure is None, failure or "")
+        for case in tests:
+            ran = self.run_script(program, str(case["input"]))
+            if ran.detail or _lines(ran.output) != _lines(str(case["output"])):
+                return Outcome(
+                    False, ran.detail or f"wrote {ran.output[:100]!r} for {str(case['input'])[:100]!r}"
+                )
+        return Outcome(True)
+
+    def failures(self, program: str, tests: Sequence[str]) -> list[str | None]:
+        """Run a program and several tests, each with names of its own.
+
+        Returns:
+            For every test why it failed, or None. Without tests: the same of the program itself, as the only item.
+
+        Raises:
+            SandboxError: The tests cannot be run from outside, or the sandbox failed.
+        """
+        deadline = time.monotonic() + self._sandbox.timeout
+        count = max(1, len(tests))
+        ours, theirs = socket.socketpair()
+        answers = self._start("answers", {"kind": "answer", "source": program}, theirs)
+        failures: list[str | None] = []
+        try:
+            if tests:
+                failures = self._judge(tests, ours, deadline)
+            else:
+                reply = _receive(ours, deadline)
+                failures = [None if reply.get("loaded") is True else str(reply.get("failed") or ENDED)[:300]]
+        except TimeoutError:
+            failures = [f"took longer than {self._sandbox.timeout:g} s"] * count
+        except EOFError:
+            failures = [ENDED] * count
+        except NotPlain as error:
+            failures = [f"broke the protocol: {error}"] * count
+        finally:
+            ours.close()
+            ended = answers.stop(PATIENCE if ENDED in failures else 0.0)
+        if ended.full or ended.status < 0:
+            failures = [str(ended) if failure == ENDED else failure for failure in failures]
+        return failures
+
+    def _judge(self, tests: Sequence[str], answer: socket.socket, deadline: float) -> list[str | None]:
+        ours, theirs = socket.socketpair()
+        judges = self._start("judges", {"kind": "judge", "tests": list(tests)}, theirs, answer)
+        answer.close()  # the judge's alone: it sees the answer end
+        try:
+            verdict = _receive(ours, deadline)
+        except (EOFError, NotPlain):
+            # An answer can hand over what takes all of the judge's memory; that is its failure.
+            return ["the tests ended without a verdict"] * len(tests)
+        finally:
+            ours.close()
+            judges.stop()
+        if "unsuited" in verdict:
+            raise SandboxError(verdict["unsuited"])
+        failures: list[str | None] = verdict["failures"]
+        return failures
+
+    def run_script(self, program: str, stdin: str) -> Ran:
+        """Run a program that reads standard input and writes standard output.
+
+        Raises:
+            SandboxError: The sandbox failed.
+        """
+        deadline = time.monotonic() + self._sandbox.timeout
+        reading, writing = os.pipe()
+        try:
+            try:
+                jail = self._start("answers", {"kind": "script", "source": program, "stdin": stdin}, writing)
+            finally:
+                os.close(writing)
+            output = bytearray()
+            while len(output) <= MAX_OUTPUT:
+                ready = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]
+                part = os.read(reading, 1 << 16) if ready else b""
+                if not part:
+                    break
+                output += part
+            try:
+                detail = "" if len(output) <= MAX_OUTPUT else f"wrote more than {MAX_OUTPUT >> 20} MB"
+                ended = jail.stop() if detail else jail.wait(deadline - time.monotonic())
+            except TimeoutError:
+                jail.stop()
+                detail = f"took longer than {self._sandbox.timeout:g} s"
+            else:
+                detail = detail or ("" if ended.status == 0 and not ended.full else str(ended))
+        finally:
+            os.close(reading)
+        return Ran(output[:MAX_OUTPUT].decode(errors="replace"), detail)
+
+    def close(self) -> None:
+        """End the jails."""
+        for jail in self._jails.values():
+            jail.close()
+        self._jails.clear()
+
+    def _start(
+        self, role: str, job: dict[str, Any], theirs: socket.socket | int, *more: socket.socket
+    ) -> Jail:
+        """Start a program in the jail of that role, and give it these descriptors; closes the first if a socket."""
+        jail = self._jails.get(role)
+        if jail is None or not jail.usable:
+            if jail is not None:
+                jail.close()
+            jail = self._jails[role] = Jail(self._way, self._sandbox._limits(), self._sandbox.disk)
+        descriptors = [
+            theirs if isinstance(theirs, int) else theirs.fileno(),
+            *(one.fileno() for one in more),
+        ]
+        try:
+            jail.start(job, descriptors)
+        finally:
+            if isinstance(theirs, socket.socket):
+                theirs.close()
+        return jail
+
+
+class _Until:
+    """A socket that is read until a deadline."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def recv(self, size: int) -> bytes:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv(size)
+
+
+def _receive(connection: socket.socket, deadline: float) -> dict[str, Any]:
+    try:
+        message = Channel(_Until(connection, deadline)).receive()
+    except ConnectionError:
+        raise EOFError from None
+    if not isinstance(message, dict):
+        raise NotPlain("no message")
+    return message
+
+
+def _lines(text: str) -> list[str]:
+    """Lines without white space at their ends, and without empty lines at the end."""
+    return [line.rstrip() for line in text.rstrip().split("\n")]
