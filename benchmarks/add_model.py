@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import console, data, routerdc, save_result
 from langchain_avengers import ClusterRouter, ScoreTable
-from langchain_avengers.calibration.onboard import budget_rows, choose_rows
+from langchain_avengers.calibration.add_model import budget_rows, choose_rows
 
 SHARES = (0.05, 0.10, 0.25)
 SEEDS = 3

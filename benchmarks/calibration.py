@@ -123,7 +123,8 @@ def memory_of(cells: int, asked: int) -> None:
     from langchain_core.messages import AIMessage
     from langchain_core.outputs import ChatGeneration, ChatResult
 
-    from langchain_avengers.calibration.runner import Calibration, Options
+    from langchain_avengers.calibration.options import CalibrationOptions
+    from langchain_avengers.calibration.run import Calibration
 
     class Instant(BaseChatModel):
         @property
@@ -145,7 +146,7 @@ def memory_of(cells: int, asked: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         models = {name: Instant() for name in MODELS}
-        run = Calibration.open(models, questions(cells // len(MODELS)), grade, out, Options())
+        run = Calibration.open(models, questions(cells // len(MODELS)), grade, out, CalibrationOptions())
         done = (cells - asked) // len(MODELS)
         ids = run.store.add_models(dict.fromkeys(MODELS))
         for id_ in ids.values():

@@ -10,13 +10,17 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from langchain_avengers.calibration.datasets import Question
+from langchain_avengers.calibration.questions import Question
 from langchain_avengers.errors import CalibrationError
 from langchain_avengers.sandbox.isolation import Level, require
 from langchain_avengers.sandbox.sandbox import Case, Outcome, Sandbox, Session
 
 AllowCode = bool | Literal["uid"]
 """Whether code may be run: not at all, in full isolation, or at the lower level `"uid"` where there is none."""
+
+
+TESTS = ("tests", "test", "test_list")
+"""Fields of a question that hold unit tests; the first that is there is used."""
 
 
 def code_level(allow_code: AllowCode) -> Level | None:
@@ -91,9 +95,7 @@ def program(question: Question, answer: str) -> tuple[str, str | list[Case]]:
     blocks = re.findall(r"```(?:python|py)?[^\S\n]*\n(.*?)```", answer, re.DOTALL)
     code = max(blocks, key=len) if blocks else answer
     data = question.data
-    tests = next(
-        (data[name] for name in ("tests", "test", "test_list") if data.get(name)), question.reference
-    )
+    tests = next((data[name] for name in TESTS if data.get(name)), question.reference)
     if not tests:
         raise CalibrationError("the question has no unit tests (field tests)")
     if cases := _cases(tests):

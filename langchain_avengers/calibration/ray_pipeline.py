@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from langchain_avengers._arrays import unit_rows
-from langchain_avengers.calibration.datasets import Question
 from langchain_avengers.calibration.graders import GraderLike, make_grader
+from langchain_avengers.calibration.questions import Question
 from langchain_avengers.errors import CalibrationError
 from langchain_avengers.routing.table import ScoreTable
 

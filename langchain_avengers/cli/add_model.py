@@ -35,7 +35,7 @@ def command(
     json: common.Json = False,
 ) -> None:
     """Add a new model to a router. Only the new model is asked, and only the most informative questions."""
-    from langchain_avengers.calibration.onboard import add_model
+    from langchain_avengers.calibration.add_model import add_model
     from langchain_avengers.cli.bars import Bars
     from langchain_avengers.pool import Pool
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langchain_avengers.calibration.runner import Calibration
+    from langchain_avengers.calibration.run import Calibration
 
 
 class Bars:

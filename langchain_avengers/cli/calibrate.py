@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import warnings
 from pathlib import Path
@@ -16,7 +15,7 @@ from langchain_avengers.cli.bars import Bars
 from langchain_avengers.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from langchain_avengers.calibration.runner import Calibration
+    from langchain_avengers.calibration.run import Calibration
     from langchain_avengers.calibration.store import Store
 
 TABLE = "table.jsonl"
@@ -60,7 +59,10 @@ def command(
     ] = False,
     timeout: Annotated[float | None, typer.Option(help="Most seconds for one request.")] = None,
     max_attempts: Annotated[int, typer.Option(min=1, help="Most requests for one answer.")] = 6,
-    patience: Annotated[float, typer.Option(help="Seconds a failing model is waited for.")] = 60.0,
+    give_up_after: Annotated[
+        float, typer.Option(help="Seconds after which a model that only fails is given up.")
+    ] = 60.0,
+    patience: Annotated[float | None, typer.Option(hidden=True, help="Now --give-up-after.")] = None,
     judge: Annotated[str | None, typer.Option(help="Model of the pool that judges.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Instructions for the judge: a text, or @file.")] = None,
     allow_code: Annotated[
@@ -79,7 +81,7 @@ def command(
     Every answer is stored in OUT/calibration.sqlite when it arrives. After any interruption run the same command
     again: it goes on where it was. At the end OUT/table.jsonl is the score table.
     """
-    from langchain_avengers.calibration.runner import Options
+    from langchain_avengers.calibration.options import CalibrationOptions
     from langchain_avengers.calibration.store import Store
 
     if status:
@@ -92,28 +94,33 @@ def command(
             return
         raise typer.BadParameter("a pool file and a dataset are needed (or --status, or --export alone)")
     fields = _pairs(field or [])
-    options = Options(
+    if patience is not None:
+        output.note("--patience is now --give-up-after")
+    options = CalibrationOptions(
         samples=samples, max_cost=max_cost, limit=limit, timeout=timeout, max_attempts=max_attempts,
-        patience=patience, retry_failed=retry_failed,
+        give_up_after=patience or give_up_after, retry_failed=retry_failed,
     )  # fmt: skip
     models = _pool(pool, model)
     if dry_run:
-        _dry_run(models, dataset, fields, out, options, json)
+        _dry_run(models, dataset, _grader(grader), fields, out, options, json)
         return
     if not resume and (out / "calibration.sqlite").exists():
         raise CalibrationError(f"{out}: holds a calibration already; without --no-resume it is resumed")
-    from langchain_avengers.calibration.runner import Calibration
+    from langchain_avengers.calibration.run import Calibration
 
     run = Calibration.open(
         models, dataset, _grader(grader), out, options, fields=fields, regrade=regrade, judge=judge,
         rubric=_text(rubric), allow_code=common.allow_code(allow_code, code_isolation),
     )  # fmt: skip
     with run.store as store:
-        outcome = _run(run, json)
+        outcome, signals = _run(run, json)
         _write(store, out, export or [])
         _show(store, json, outcome)
-    if outcome == "stopped":
-        raise typer.Exit(130)
+        measured = any(state.graded for state in store.status())
+    if signals:
+        raise typer.Exit(128 + signals[0])
+    if not measured:
+        raise CalibrationError(f"{out}: no answer was graded")
 
 
 def _pool(path: Path, names: list[str] | None) -> Any:
@@ -149,23 +156,18 @@ def _grader(name: str) -> Any:
         raise CalibrationError(f"grader {name}: {error}") from None
 
 
-def _run(run: Calibration, quiet: bool) -> str:
-    """Run under progress bars. The first Ctrl-C waits for what is on its way, the second does not."""
+def _run(run: Calibration, quiet: bool) -> tuple[str, list[int]]:
+    """Run under progress bars; the outcome, and the signals that came."""
+    from langchain_avengers.calibration.stop import drained_on_signals
+
     stop = threading.Event()
 
-    def interrupt(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        output.note("stopping: waiting for the requests on their way (Ctrl-C again: at once)")
+    def tell() -> None:
+        output.note("stopping: waiting for the requests on their way (again: at once)")
 
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        with warnings.catch_warnings(), Bars(run, quiet):
-            warnings.showwarning = lambda message, *_: output.note(str(message))
-            return asyncio.run(run.run(stop))
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with drained_on_signals(stop, tell) as signals, warnings.catch_warnings(), Bars(run, quiet):
+        warnings.showwarning = lambda message, *_: output.note(str(message))
+        return asyncio.run(run.run(stop)), signals
 
 
 def _write(store: Store, out: Path, export: list[Path]) -> None:
@@ -220,10 +222,12 @@ def _status(out: Path, json: bool) -> None:
             sys.stdout.write("\x1b[2J\x1b[H")  # clear the screen
 
 
-def _dry_run(models: Any, dataset: str, fields: dict[str, str], out: Path, options: Any, json: bool) -> None:
-    from langchain_avengers.calibration.runner import plan
+def _dry_run(
+    models: Any, dataset: str, grader: Any, fields: dict[str, str], out: Path, options: Any, json: bool
+) -> None:
+    from langchain_avengers.calibration.plan import plan
 
-    estimates = plan(models, dataset, options, out=out, fields=fields)
+    estimates = plan(models, dataset, options, grader=grader, out=out, fields=fields)
     if json:
         output.print_json({"models": estimates, "cost": sum(e.cost or 0.0 for e in estimates)})
         return

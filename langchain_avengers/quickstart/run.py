@@ -15,7 +15,7 @@ from langchain_avengers.quickstart.chat_model import BATCH, ChatExpert
 from langchain_avengers.quickstart.questions import LabelledRow
 
 if TYPE_CHECKING:
-    from langchain_avengers.calibration.runner import Watch
+    from langchain_avengers.calibration.run import Watch
     from langchain_avengers.evaluation.evaluate import Evaluation
     from langchain_avengers.routing.router import ClusterRouter
     from langchain_avengers.routing.table import ScoreTable

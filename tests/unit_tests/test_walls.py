@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "langchain_avengers"
-BELOW = ("_arrays", "_compat", "_files", "_text", "errors", "pool", "providers", "weights")
+BELOW = ("_arrays", "_compat", "_files", "_http", "_text", "errors", "pool", "providers", "weights")
 ALLOWED = {
     "sandbox": set(),
     "routing": set(),

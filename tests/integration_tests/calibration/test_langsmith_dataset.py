@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from langchain_avengers.calibration.datasets import read_dataset
+from langchain_avengers.calibration.questions import read_dataset
 from langchain_avengers.errors import CalibrationError
 
 DATASET = "7f1c0f6e-0000-4000-8000-000000000001"

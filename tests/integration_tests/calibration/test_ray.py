@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
-from langchain_avengers.calibration.datasets import question_from
+from langchain_avengers.calibration.questions import question_from
 from langchain_avengers.calibration.ray_pipeline import answer_rows, embed_dataset, grade_dataset, table_of
 from langchain_avengers.calibration.runner import acalibrate
 from langchain_avengers.calibration.store import Store

@@ -101,7 +101,7 @@ async def test_a_model_that_stays_dead_is_marked_and_the_others_go_on(
     models = {"dies": dying.chat_model("dies"), "lives": openai_server().chat_model("lives")}
     with pytest.warns(UserWarning, match="dies: .*(unreachable|connection)"):
         table = await acalibrate(
-            models, SUMS, "number", out=tmp_path, max_concurrency=2, patience=2.0, passes=1
+            models, SUMS, "number", out=tmp_path, max_concurrency=2, give_up_after=2.0, passes=1
         )
     assert (table.scores[:, table.models.index("lives")] == 1).all()
     dies = next(status for status in Store(tmp_path).status() if status.name == "dies")

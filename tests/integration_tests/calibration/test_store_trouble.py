@@ -82,10 +82,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         Store("/proc/avengers")
 
 
-def test_a_dataset_that_changed_is_refused_and_a_question_twice_is_two(tmp_path: Path) -> None:
+def test_a_changed_label_needs_a_regrading_and_a_question_twice_is_two(tmp_path: Path) -> None:
     model = {"m": FakeListChatModel(responses=["x"])}
     assert len(calibrate(model, [QUESTIONS[0], QUESTIONS[0]], out=tmp_path)) == 2
-    with pytest.raises(CalibrationError, match="question 2 differs from the one calibrated before"):
-        calibrate(model, QUESTIONS[:2], out=tmp_path)
-    with pytest.raises(CalibrationError, match="question 1 differs"):
-        calibrate(model, [{**QUESTIONS[0], "answer": "y"}], out=tmp_path)  # the same question, another answer
+    assert len(calibrate(model, QUESTIONS[1::-1], out=tmp_path)) == 2  # another order, and one question more
+    changed = [{**QUESTIONS[0], "answer": "y"}, QUESTIONS[1]]
+    with pytest.raises(CalibrationError, match="question 1 differs from the one graded before"):
+        calibrate(model, changed, out=tmp_path)
+    assert calibrate(model, changed, out=tmp_path, regrade=True).scores.tolist() == [[0.0], [1.0]]
+    with Store(tmp_path) as store:
+        assert store.status()[0].attempts == {"answered": 3}

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from langchain_avengers.calibration.datasets import question_from
 from langchain_avengers.calibration.graders import exact
+from langchain_avengers.calibration.questions import question_from
 from langchain_avengers.quickstart.experts import EXAMPLES
 from langchain_avengers.quickstart.questions import LabelledRow, questions
 

@@ -126,7 +126,7 @@ def outcomes(
 
 def _with_runner(tests: str) -> str:
     from langchain_avengers.calibration.code import program
-    from langchain_avengers.calibration.datasets import question_from
+    from langchain_avengers.calibration.questions import question_from
 
     checks: Any = program(question_from({"query": "q", "tests": tests}), "")[1]
     return str(checks)

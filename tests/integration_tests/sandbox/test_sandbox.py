@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from langchain_avengers.calibration.code import program
-from langchain_avengers.calibration.datasets import question_from
+from langchain_avengers.calibration.questions import question_from
 from langchain_avengers.calibration.runner import acalibrate
 from langchain_avengers.calibration.store import Store
 from langchain_avengers.errors import CalibrationError, SandboxError

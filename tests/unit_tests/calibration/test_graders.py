@@ -8,8 +8,8 @@ import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 
-from langchain_avengers.calibration.datasets import question_from
 from langchain_avengers.calibration.graders import Grade, grader_name, make_grader, program
+from langchain_avengers.calibration.questions import question_from
 from langchain_avengers.errors import CalibrationError
 from langchain_avengers.pool import Price
 

@@ -12,7 +12,9 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
-from langchain_avengers.calibration.runner import Options, acalibrate, calibrate, plan
+from langchain_avengers.calibration.options import CalibrationOptions
+from langchain_avengers.calibration.plan import plan
+from langchain_avengers.calibration.runner import acalibrate, calibrate
 from langchain_avengers.calibration.store import Store
 from langchain_avengers.errors import CalibrationError, PoolError
 from langchain_avengers.pool import ModelSpec, Pool, Price
@@ -194,7 +196,7 @@ def test_plan_asks_nothing_and_needs_no_key(tmp_path: Path) -> None:
         ModelSpec(name="a", api_key_env="NOT_SET", price=Price(input=1, output=1), max_tokens=100),
         ModelSpec(name="b", capabilities=("no-n",)),
     ])  # fmt: skip
-    a, b = plan(pool, QUESTIONS, Options(samples=3, limit=4), out=tmp_path)
+    a, b = plan(pool, QUESTIONS, CalibrationOptions(samples=3, limit=4), out=tmp_path)
     assert (a.questions, a.answers, a.requests, a.output_tokens) == (4, 12, 4, 1200)
     assert a.cost == pytest.approx((a.input_tokens + 1200) / 1e6)
     assert (b.requests, b.cost) == (12, None)
@@ -220,7 +222,7 @@ def test_wrong_arguments(options: dict[str, Any], error: type[Exception], says: 
 
 
 async def test_runners_on_one_store_keep_one_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_avengers.calibration.runner._LOOK", 0.02)
+    monkeypatch.setattr("langchain_avengers.calibration.budget._LOOK", 0.02)
 
     class Slow(Model):
         def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:

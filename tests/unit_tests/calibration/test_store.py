@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from langchain_avengers.calibration.datasets import question_from
+from langchain_avengers.calibration.questions import Question, question_from
 from langchain_avengers.calibration.store import FILE, Store, StoredSample
+from langchain_avengers.calibration.store.database import Database
 from langchain_avengers.errors import CalibrationError
 
 QUESTIONS = [question_from({"query": f"q{i}", "answer": i, "task": "t"}) for i in range(5)]
@@ -39,7 +40,7 @@ async def test_a_cell_is_claimed_once_and_asked_for_what_it_lacks(store: Store) 
     assert first[0].question == QUESTIONS[0]
     assert [cell.question_id for cell in await claim(store, run, model)] == [3, 4, 5]
     attempt = await store.begin_attempt(run, model, 1, 2)
-    await store.answer(attempt, model, 1, [sample(1)], tokens=(10, 2), cost=0.5)
+    await store.answer_attempt(attempt, 0.1, (10, 2), 0.5, model_id=model, question_id=1, samples=[sample(1)])
     store.fail_samples(model, 1, [0], "server error 500", retryable=True)
     store.release(model, [1])
     (again,) = await claim(store, run, model)
@@ -70,11 +71,88 @@ async def test_claims_and_requests_of_a_dead_runner_are_given_back(tmp_path: Pat
         other.end_run(mine, "complete")
 
 
-def test_a_dataset_may_grow_but_not_change(store: Store) -> None:
-    assert store.add_questions([*QUESTIONS, question_from({"query": "new"})]) == 6
-    changed = [QUESTIONS[0], question_from({"query": "other"}), *QUESTIONS[2:]]
-    with pytest.raises(CalibrationError, match="question 2 differs"):
-        store.add_questions(changed)
+def bodies(store: Store) -> list[str]:
+    return [question.text for question in stored(store)]
+
+
+def stored(store: Store) -> list[Question]:
+    rows = store.read("SELECT body FROM questions WHERE position IS NOT NULL ORDER BY position")
+    return [Question.from_json(body) for (body,) in rows]
+
+
+async def graded(store: Store, *questions: int) -> int:
+    model = store.add_models({"m": None})["m"]
+    for question in questions:
+        attempt = await store.begin_attempt(0, model, question, 1)
+        await store.answer_attempt(
+            attempt, 0.1, (1, 1), None, model_id=model, question_id=question, samples=[sample(0)]
+        )
+        store.grade(model, question, 0, 1.0, None)
+    return model
+
+
+async def test_a_dataset_may_grow_shrink_and_change_its_order(store: Store) -> None:
+    new = question_from({"query": "new"})
+    assert store.add_questions([new, *QUESTIONS[::-1]]) == 6
+    assert bodies(store) == ["new", "q4", "q3", "q2", "q1", "q0"]
+    await graded(store, 1, 6)
+    assert [row["query"] for row in store.rows()] == ["new", "q0"]
+    assert store.add_questions(QUESTIONS[:2]) == 2
+    assert store.left_out() == 4
+    assert [row["query"] for row in store.rows()] == ["q0"]
+    assert store.add_questions(QUESTIONS[:1] * 3) == 3  # a question twice is two
+    assert [row["query"] for row in store.rows()] == ["q0"]
+
+
+async def test_a_changed_label_of_a_graded_question_needs_a_regrading(store: Store) -> None:
+    await graded(store, 2)
+    tasks = [question_from({"query": f"q{i}", "answer": i, "task": "other"}) for i in range(5)]
+    store.add_questions(tasks)
+    assert stored(store)[0].task == "other"
+    labels = [question_from({"query": f"q{i}", "answer": i + 1}) for i in range(5)]
+    with pytest.raises(CalibrationError, match=r"question 2 differs from the one graded before.*--regrade"):
+        store.add_questions(labels)
+    assert [question.reference for question in stored(store)] == [0, 1, 2, 3, 4]
+    store.add_questions(labels, regrade=True)
+    assert [question.reference for question in stored(store)] == [1, 2, 3, 4, 5]
+
+
+async def test_a_store_of_version_0_1_0_is_read_and_goes_on(tmp_path: Path, store: Store) -> None:
+    await graded(store, 1, 3)
+    store.write(lambda connection: [connection.execute(statement) for statement in TO_VERSION_1])
+    store.close()
+    frozen = tmp_path / "s"
+    with Database(frozen, create=False) as old:  # opened for writing: migrated
+        assert old.read("SELECT count(*), count(key) FROM questions WHERE position = id") == [(5, 5)]
+    with Store(frozen) as again:
+        assert [row["query"] for row in again.rows()] == ["q0", "q2"]
+        assert again.add_questions(QUESTIONS) == 5
+
+
+TO_VERSION_1 = (
+    "DROP INDEX questions_by_key", "DROP INDEX questions_by_position",
+    "ALTER TABLE questions DROP COLUMN key", "ALTER TABLE questions DROP COLUMN position",
+    "ALTER TABLE attempts DROP COLUMN role", "ALTER TABLE models DROP COLUMN judge", "PRAGMA user_version=1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_store_that_cannot_be_written_is_read(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    await graded(store, 1)
+    if version == 1:
+        store.write(lambda connection: [connection.execute(statement) for statement in TO_VERSION_1])
+    store.close()
+    before = {path: path.read_bytes() for path in (tmp_path / "s").iterdir()}
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # tests may run as root
+    with Store(tmp_path / "s", create=False) as frozen:
+        assert frozen.read_only
+        assert frozen.status()[0].graded == 1
+        assert not frozen.running()
+        with pytest.raises(CalibrationError, match="cannot be written"):
+            frozen.add_models({"x": None})
+    assert {path: path.read_bytes() for path in (tmp_path / "s").iterdir() if path in before} == before
 
 
 async def test_table_and_exports(tmp_path: Path, store: Store) -> None:
@@ -85,8 +163,10 @@ async def test_table_and_exports(tmp_path: Path, store: Store) -> None:
         for question in (1, 2) if name == "a" else (2,):
             attempt = await store.begin_attempt(run, model, question, 2)
             cost = 0.5 if name == "a" else None
-            await store.answer(attempt, model, question, [sample(0, "yes", cost), sample(1, "no", cost)],
-                               tokens=(20, 4), cost=cost)  # fmt: skip
+            await store.answer_attempt(
+                attempt, 0.1, (20, 4), cost, model_id=model, question_id=question,
+                samples=[sample(0, "yes", cost), sample(1, "no", cost)],
+            )  # fmt: skip
             store.grade(model, question, 0, 1.0, None)
             store.grade(model, question, 1, 0.5, "half")
     store.end_run(run, "complete")

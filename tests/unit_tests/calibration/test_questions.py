@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_avengers.calibration.datasets import Question, question_from, read_dataset
+from langchain_avengers.calibration.questions import Question, question_from, read_dataset
 from langchain_avengers.errors import CalibrationError
 
 
@@ -70,8 +70,8 @@ def test_llmrouterbench_results_give_every_question_once(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("q.jsonl", '{"query": "a"}\n{oops\n', "line 2: is not JSON"),
-        ("q.jsonl", "[1]\n", "line 1: must be a JSON object"),
+        ("q.jsonl", '{"query": "a"}\n{oops\n', "line 2: not JSON"),
+        ("q.jsonl", "[1]\n", "item 1: must be a JSON object"),
         ("q.jsonl", '{"answer": 1}\n', "line 1: has no question"),
         ("q.jsonl", '{"query": [{"role": "user"}]}\n', "line 1: a message must have role and content"),
         ("q.jsonl", '{"query": [{"role": "x", "content": "a"}]}\n', "message role 'x'"),
@@ -112,8 +112,10 @@ def test_a_question_survives_the_store(text: str, reference: Any, data: dict[str
     question = Question(({"role": "user", "content": text},), reference, "t", None, data)
     again = Question.from_json(question.to_json())
     assert again == question
-    assert again.digest() == question.digest()
-    assert Question(({"role": "user", "content": text + "!"},), reference).digest() != question.digest()
+    assert (again.key(), again.grading_digest()) == (question.key(), question.grading_digest())
+    other = Question(({"role": "user", "content": text + "!"},), (reference, 1), "t", None, data)
+    assert other.key() != question.key()
+    assert other.grading_digest() != question.grading_digest()
 
 
 def test_huggingface_folder_and_parquet(tmp_path: Path) -> None:

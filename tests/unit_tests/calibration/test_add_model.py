@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
 
 from langchain_avengers import ClusterRouter, ScoreTable
-from langchain_avengers.calibration.onboard import _shares, add_model, budget_rows, choose_rows
+from langchain_avengers.calibration.add_model import _shares, add_model, budget_rows, choose_rows
 from langchain_avengers.calibration.runner import calibrate
 from langchain_avengers.errors import CalibrationError, PoolError, RouterError
 from tests.unit_tests.calibration.test_runner import Model, model

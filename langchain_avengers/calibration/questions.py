@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_avengers.errors import CalibrationError
+from langchain_avengers.errors import CalibrationError, TableError
+from langchain_avengers.routing.readers.files import json_rows, lines, parse
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -31,6 +32,10 @@ FIELDS: dict[str, tuple[str, ...]] = {
 """For each part of a question the field names looked for, first hit wins."""
 
 _ROLES = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "system": "system"}
+
+
+Dataset: TypeAlias = "PathLike | Iterable[Mapping[str, Any] | Question]"
+"""Whatever `read_dataset` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,18 @@ class Question:
         parts = json.loads(line)
         return cls(**{**parts, "messages": tuple(parts["messages"])})
 
-    def digest(self) -> bytes:
-        """16 bytes that differ when anything of the question does."""
-        return blake2b(self.to_json().encode(), digest_size=16).digest()
+    def key(self) -> bytes:
+        """16 bytes by which the question is known again: of what the models are asked."""
+        return _digest([dict(message) for message in self.messages])
+
+    def grading_digest(self) -> bytes:
+        """16 bytes that differ when anything differs that an answer's grade depends on."""
+        return _digest([self.reference, self.grader, dict(self.data)])
+
+
+def _digest(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return blake2b(text.encode(), digest_size=16).digest()
 
 
 def question_from(
@@ -178,7 +192,7 @@ def _with_choices(
 
 
 def read_dataset(
-    source: PathLike | Iterable[Mapping[str, Any] | Question],
+    source: Dataset,
     fields: Mapping[str, str] | None = None,
     *,
     client: Client | None = None,
@@ -207,9 +221,12 @@ def read_dataset(
     else:
         rows = _local(Path(name))
     empty = True
-    for where, row in rows:
-        empty = False
-        yield question_from(row, fields, where=where)
+    try:
+        for where, row in rows:
+            empty = False
+            yield question_from(row, fields, where=where)
+    except TableError as error:  # of the readers that score tables share
+        raise CalibrationError(str(error)) from None
     if empty:
         raise CalibrationError(f"{name}: holds no questions")
 
@@ -229,25 +246,14 @@ def _local(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{path}: line {number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CalibrationError(f"{where}: is not JSON: {error.msg}") from None
-            if not isinstance(row, dict):
-                raise CalibrationError(f"{where}: must be a JSON object")
-            yield where, row
+    for where, row in json_rows(path):
+        if not isinstance(row, dict):
+            raise CalibrationError(f"{where}: must be a JSON object")
+        yield where, row
 
 
 def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise CalibrationError(f"{path}: line {error.lineno}: is not JSON: {error.msg}") from None
+    rows = _parsed(path)
     if _has_records(rows):
         yield from _llmrouterbench([path])
         return
@@ -255,18 +261,24 @@ def _json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise CalibrationError(f"{path}: must hold a list of questions")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise CalibrationError(f"{path}: entry {number}: must be an object")
-        yield f"{path}: entry {number}", row
+            raise CalibrationError(f"{path}, item {number}: must be an object")
+        yield f"{path}, item {number}", row
+
+
+def _parsed(path: Path) -> Any:
+    return parse(str(path), "".join(line for _, line in lines(path)))
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(line for _, line in lines(path))
+    try:
         for row in reader:
-            where = f"{path}: line {reader.line_num}"
+            where = f"{path}, line {reader.line_num}"
             if None in row:
                 raise CalibrationError(f"{where}: has more fields than the header")
             yield where, {name: value for name, value in row.items() if value not in (None, "")}
+    except csv.Error as error:
+        raise CalibrationError(f"{path}, line {reader.line_num}: is not CSV: {error}") from None
 
 
 def _has_records(data: object) -> bool:
@@ -282,7 +294,7 @@ def _llmrouterbench(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, A
     """Each question once, though every model's result file of a data set repeats it."""
     seen: set[bytes] = set()
     for path in paths:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _parsed(path)
         if not _has_records(data):
             raise CalibrationError(f"{path}: is not an LLMRouterBench result file (model_name, records)")
         for number, record in enumerate(data["records"], 1):

@@ -9,7 +9,8 @@ import httpx
 import openai
 import pytest
 
-from langchain_avengers.calibration.faults import Breaker, Failure, ModelDeadError, as_failure
+from langchain_avengers.calibration.circuit_breaker import CircuitBreaker
+from langchain_avengers.calibration.errors import Failure, ModelDeadError, as_failure
 from langchain_avengers.providers import redact
 
 redact.add("my-own-secret")
@@ -68,7 +69,7 @@ def test_retry_after_in_every_form() -> None:
 
 
 async def test_the_breaker_opens_probes_and_closes() -> None:
-    breaker = Breaker(threshold=2, cooldown=0.05)
+    breaker = CircuitBreaker(threshold=2, cooldown=0.05)
     await breaker.admit()
     breaker.fail(Failure("server error 500"))
     assert not breaker.open
@@ -83,7 +84,7 @@ async def test_the_breaker_opens_probes_and_closes() -> None:
 
 
 async def test_the_breaker_gives_up_after_its_patience_and_at_once_when_hopeless() -> None:
-    breaker = Breaker(threshold=1, patience=1.5, cooldown=0.2)
+    breaker = CircuitBreaker(threshold=1, give_up_after=1.5, cooldown=0.2)
     breaker.fail(Failure("unreachable: no connection"))
     for _ in range(5):
         with contextlib.suppress(ModelDeadError):
@@ -91,21 +92,21 @@ async def test_the_breaker_gives_up_after_its_patience_and_at_once_when_hopeless
             breaker.fail(Failure("unreachable: no connection"))
     with pytest.raises(ModelDeadError, match=r"given up after .* unreachable"):
         await breaker.admit()
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.fail(Failure("refused (401): no", fatal=True))
     with pytest.raises(ModelDeadError, match="401"):
         await breaker.admit()
 
 
 async def test_requests_on_their_way_when_it_opens_do_not_put_the_probe_off() -> None:
-    breaker = Breaker(threshold=1, cooldown=0.1)
+    breaker = CircuitBreaker(threshold=1, cooldown=0.1)
     for _ in range(30):
         breaker.fail(Failure("connection lost"))
     await asyncio.wait_for(breaker.admit(), 1)
 
 
 async def test_rate_limits_pause_and_never_open_the_breaker() -> None:
-    breaker = Breaker(threshold=1)
+    breaker = CircuitBreaker(threshold=1)
     for _ in range(5):
         breaker.fail(Failure("rate limited (429)", retry_after=0.2))
     assert not breaker.open

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from langchain_avengers._arrays import known_mean
-from langchain_avengers.calibration.datasets import PathLike, Question
 from langchain_avengers.calibration.graders import GRADERS, GraderLike
-from langchain_avengers.calibration.runner import Models, calibrate, resolve_models
+from langchain_avengers.calibration.models import Models, resolve_models
+from langchain_avengers.calibration.questions import PathLike, Question
+from langchain_avengers.calibration.runner import calibrate
 from langchain_avengers.calibration.store import FILE, Store
 from langchain_avengers.errors import CalibrationError, PoolError, RouterError
 from langchain_avengers.pool import Pool
@@ -174,14 +175,14 @@ def _asked_before(out: Path, questions: Sequence[Question]) -> list[int]:
     """The places of the questions an earlier, perhaps smaller onboarding has chosen, in its order."""
     if not (out / FILE).exists():
         return []
-    place = {question.digest(): row for row, question in enumerate(questions)}
-    with Store(out) as store:
-        digests = [bytes(digest) for (digest,) in store.read("SELECT digest FROM questions ORDER BY id")]
-    if any(digest not in place for digest in digests):
+    place = {question.key(): row for row, question in enumerate(questions)}
+    with Store(out, create=False) as store:
+        keys = store.question_keys()
+    if any(key not in place for key in keys):
         raise CalibrationError(
             f"{out}: asked questions that {out.parent} does not hold; remove it to begin anew"
         )
-    return [place[digest] for digest in digests]
+    return [place[key] for key in keys]
 
 
 def _unzip(store: Store) -> tuple[Sequence[Question], list[dict[str, Any]]]:
@@ -190,7 +191,7 @@ def _unzip(store: Store) -> tuple[Sequence[Question], list[dict[str, Any]]]:
 
 
 def _stored_grader(store: Store) -> str:
-    name = str((store.read("SELECT value FROM meta WHERE key = 'grader'") or [("",)])[0][0])
+    name = store.get_setting("grader")
     if name not in {*GRADERS, "code", "judge"}:
         raise CalibrationError(f"{store.folder}: was graded by {name!r}, a function: give it again as grader")
     return name
