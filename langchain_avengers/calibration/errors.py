@@ -61,6 +61,7 @@ def as_failure(error: BaseException) -> Failure:
     if isinstance(error, Failure):
         return error
     text, status = one_line(error, 200), status_of(error)
+    text = text.removeprefix(f"Error code: {status} - ")  # openai's; the cause says it already
     links = list(_chain(error))
     kinds = {kind.__name__ for link in links for kind in type(link).__mro__}
     if "ResponseTooLargeError" in kinds:

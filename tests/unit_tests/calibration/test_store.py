@@ -88,6 +88,7 @@ async def graded(store: Store, *questions: int) -> int:
             attempt, 0.1, (1, 1), None, model_id=model, question_id=question, samples=[sample(0)]
         )
         store.grade(model, question, 0, 1.0, None)
+    store.write(lambda connection: None)  # what is queued is written before it
     return model
 
 
