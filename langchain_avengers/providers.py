@@ -165,7 +165,7 @@ class SecretRedactor:
     """Characters. A shorter value is no secret, and would be found everywhere."""
 
     _LIKE_A_KEY = re.compile(
-        r"(?i:\b(?:sk|pk|gsk|hf|lsv2|xai|key|token)[-_][\w.*\-]{6,}|\b(?:bearer|token|key)[ ][\w.*\-+/=]{8,})"
+        r"(?i:\b(?:sk|pk|gsk|hf|lsv2|xai|key|token)[-_][\w.*\-]{6,}|\b(?:bearer|token|key)[ ](?=\S*\d)[\w.*\-+/=]{8,})"
     )
     _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 

@@ -89,6 +89,8 @@ def test_a_retry_after_that_is_no_time_is_none(junk: str) -> None:
 
 def test_causes_hold_no_keys() -> None:
     assert "abcdefgh" not in describe(ValueError("Incorrect API key provided: sk-abcdefghijkl"))
+    assert describe(ValueError("Incorrect API key provided")) == "ValueError: Incorrect API key provided"
+    assert "12345" not in describe(ValueError("Authorization: Bearer abcdefgh12345"))
     assert describe(ValueError()) == "ValueError"
     assert describe(TimeoutError()) == "TimeoutError: no answer in time"
     assert "\n" not in describe(ValueError("two\nlines"))
