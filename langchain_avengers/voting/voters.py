@@ -8,8 +8,8 @@ import random
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar, Literal
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -19,129 +19,15 @@ from langchain_core.runnables import RunnableConfig
 from langchain_avengers.voting.answers import Answer, extract_message
 from langchain_avengers.voting.equivalence import needs_time, partition
 from langchain_avengers.voting.extraction.text import bare
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One answer drawn from one model.
-
-    Attributes:
-        message: The model's message.
-        model: The router's name of the model.
-        weight_score: The model's expected score on this query in [0, 1], out of the routing decision.
-            Log-odds weights and ties are decided by it.
-    """
-
-    message: AIMessage
-    model: str = ""
-    weight_score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One answer that stood in the vote.
-
-    Attributes:
-        value: The answer in canonical form.
-        weight: The weight of the votes it got.
-        count: How many samples gave it.
-        samples: Indices of those samples, ascending.
-    """
-
-    value: str
-    weight: float
-    count: int
-    samples: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """The outcome of a vote.
-
-    Attributes:
-        winner: Index of the sample whose message wins.
-        answer: The winning answer; `None` when every sample abstained.
-        tally: Every candidate, best first.
-        confidence: Winning weight / weight of all votes cast, in [0, 1]; 0 when every sample abstained. Of
-            a medoid it is the mean similarity to the other samples, which says in the same way how far they
-            agree.
-        abstained: Indices of the samples without an answer that could be voted on.
-        tie: The winner had equals, and the tie rule decided.
-        voter: Name of the voter that decided.
-        calls: Messages of the model calls the voter made itself, which belong into the account.
-        note: What a reader of the result should know, such as why another voter had to decide. Empty
-            otherwise.
-    """
-
-    winner: int
-    answer: Answer | None
-    tally: tuple[Candidate, ...]
-    confidence: float
-    abstained: tuple[int, ...]
-    tie: bool
-    voter: str
-    calls: tuple[AIMessage, ...] = field(default=())
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The vote as JSON-safe plain data, without the messages of `calls`."""
-        return {
-            "winner": self.winner,
-            "answer": None if self.answer is None else asdict(self.answer),
-            "tally": [{**asdict(c), "samples": list(c.samples)} for c in self.tally],
-            "confidence": self.confidence,
-            "abstained": list(self.abstained),
-            "tie": self.tie,
-            "voter": self.voter,
-            "note": self.note,
-        }
-
-
-@runtime_checkable
-class Voter(Protocol):
-    """Anything with a `vote` method is a voter.
-
-    A coroutine `avote` with the same parameters is used in asynchronous calls when there is one; else
-    `vote` runs in a thread. A voter that calls a model takes a keyword `config: RunnableConfig | None` in
-    both, so that its calls are traced as children, and returns the messages it was given in `Vote.calls`,
-    so that they are paid for.
-
-    Example:
-        A voter of one's own, which prefers the shortest answer:
-
-        ```python
-        from langchain_avengers.voting.voters import Candidate, Vote
-        from langchain_avengers.voting.answers import extract_message
-
-        class ShortestVoter:
-            def vote(self, samples, question=None):
-                answers = [extract_message(sample.message, question) for sample in samples]
-                cast = [i for i, answer in enumerate(answers) if answer is not None]
-                abstained = tuple(i for i, answer in enumerate(answers) if answer is None)
-                if not cast:
-                    return Vote(0, None, (), 0.0, abstained, False, "shortest")
-                best = min(cast, key=lambda i: len(samples[i].message.text))
-                tally = (Candidate(answers[best].value, 1.0, 1, (best,)),)
-                return Vote(best, answers[best], tally, 1 / len(cast), abstained, False, "shortest")
-        ```
-    """
-
-    def vote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
-        """Elect one of the samples.
-
-        Args:
-            samples: At least one; failed samples are left out before.
-            question: What was asked.
-        """
-        ...
-
+from langchain_avengers.voting.tool_calls import call_vote
+from langchain_avengers.voting.vote import Candidate as Candidate
+from langchain_avengers.voting.vote import Sample as Sample
+from langchain_avengers.voting.vote import Vote as Vote
+from langchain_avengers.voting.vote import Voter as Voter
+from langchain_avengers.voting.vote import log_odds as log_odds
+from langchain_avengers.voting.vote import score_of, weigh
 
 # --- majority -----------------------------------------------------------------------------------------------
-
-_ODDS_FLOOR, _ODDS_CEILING = (
-    0.525,
-    0.995,
-)  # weights between 0.1 and 5.3: none votes against itself, none alone decides
 
 
 @dataclass(frozen=True)
@@ -158,6 +44,9 @@ class MajorityVoter:
     then the earliest, gives the message. A sample without an answer abstains; so does prose, while at least
     as many samples have an answer that can be compared. When all abstain, the first sample with any text
     (the highest `weight_score` first) stands, with confidence 0.
+
+    When samples call tools, the first vote is on whether a tool is called at all; then on which tools and how
+    often, with equal arguments (free text may differ in wording). Without a call, the texts vote as always.
     """
 
     weights: Literal["equal", "log_odds"] = "equal"
@@ -170,10 +59,14 @@ class MajorityVoter:
 
     def vote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
         """Elect one of the samples."""
+        if (calls := call_vote(samples, self.weights)) is not None:
+            return calls.elected or calls.among_texts(self.vote(calls.texts, question))
         return self.elect(samples, ballots(samples, question), question)
 
     async def avote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
         """Elect one of the samples; comparing mathematics goes to a thread."""
+        if (calls := call_vote(samples, self.weights)) is not None:
+            return calls.elected or calls.among_texts(await self.avote(calls.texts, question))
         answers = ballots(samples, question)
         if needs_time(answers):
             return await asyncio.to_thread(self.elect, samples, answers, question)
@@ -191,13 +84,13 @@ class MajorityVoter:
         groups: dict[int, list[int]] = {}
         for (i, _), label in zip(cast, partition([answer for _, answer in cast], question), strict=True):
             groups.setdefault(label, []).append(i)
-        weights = self._weigh(samples)
+        weights = weigh(samples, self.weights)
         ranked = []
         for group in groups.values():
-            best = group[0] if len(group) == 1 else min(group, key=lambda i: (-_score(samples[i]), i))
+            best = group[0] if len(group) == 1 else min(group, key=lambda i: (-score_of(samples[i]), i))
             # rounded, so that the order in which floats were added never decides
             weight = round(math.fsum(weights[i] for i in group), 9)
-            ranked.append((-weight, -_score(samples[best]), group[0], best, group))
+            ranked.append((-weight, -score_of(samples[best]), group[0], best, group))
         ranked.sort()
         by_index = dict(cast)
         tally = tuple(
@@ -214,23 +107,6 @@ class MajorityVoter:
             tie=len(tally) > 1 and tally[0].weight == tally[1].weight,
             voter=self.name,
         )
-
-    def _weigh(self, samples: Sequence[Sample]) -> list[float]:
-        if self.weights == "equal":
-            return [1.0] * len(samples)
-        weights = [None if s.weight_score is None else log_odds(s.weight_score) for s in samples]
-        known = [weight for weight in weights if weight is not None]
-        # not their mean: that would move with every sample, and a copy of the winner could unseat it
-        unknown = log_odds(0.0) if known else 1.0
-        return [unknown if weight is None else weight for weight in weights]
-
-
-def log_odds(score: float) -> float:
-    """The weight of a vote by a model with this expected score: log(p / (1 - p)), p held in [0.525,
-    0.995].
-    """
-    p = min(max(score, _ODDS_FLOOR), _ODDS_CEILING)
-    return math.log(p / (1 - p))
 
 
 def ballots(samples: Sequence[Sample], question: str | None = None) -> list[Answer | None]:
@@ -252,16 +128,12 @@ def _check(samples: Sequence[Sample]) -> None:
         raise ValueError("no samples to vote on: a vote needs at least one")
 
 
-def _score(sample: Sample) -> float:
-    return -1.0 if sample.weight_score is None else sample.weight_score
-
-
 def _first_standing(samples: Sequence[Sample]) -> int:
     """Of samples that all abstain: the one with some text, then the highest `weight_score`, then the
     earliest.
     """
     return min(
-        range(len(samples)), key=lambda i: (not samples[i].message.text.strip(), -_score(samples[i]), i)
+        range(len(samples)), key=lambda i: (not samples[i].message.text.strip(), -score_of(samples[i]), i)
     )
 
 
@@ -317,8 +189,8 @@ class MedoidVoter:
             means = np.clip((similarity @ counts - 1.0) / (counts.sum() - 1), 0.0, 1.0)
         ranked = []
         for group, mean in zip(groups, means, strict=True):
-            best = min(group, key=lambda i: (-_score(samples[i]), i))
-            ranked.append((-round(float(mean), 9), -_score(samples[best]), group[0], best, group))
+            best = min(group, key=lambda i: (-score_of(samples[i]), i))
+            ranked.append((-round(float(mean), 9), -score_of(samples[best]), group[0], best, group))
         ranked.sort()
         tally = tuple(
             Candidate(texts[best], -mean, len(group), tuple(group)) for mean, _, _, best, group in ranked
@@ -436,7 +308,7 @@ class JudgeVoter:
                 counted, calls=calls, note=f"the judge did not decide ({cause}): majority vote instead"
             )
         picked = order[pick]
-        winner = min(picked, key=lambda i: (-_score(samples[i]), i))
+        winner = min(picked, key=lambda i: (-score_of(samples[i]), i))
         behind = next((c for c in counted.tally if winner in c.samples), None)
         if behind is None:  # prose that abstains in a count, yet the judge may choose it
             behind = Candidate(
@@ -514,6 +386,8 @@ class AutoVoter:
     ) -> Vote:
         """Elect one of the samples."""
         _check(samples)
+        if (calls := call_vote(samples, self.weights)) is not None:
+            return calls.elected or calls.among_texts(self.vote(calls.texts, question, config=config))
         answers = ballots(samples, question)
         if not _prose(answers):
             return MajorityVoter(self.weights).elect(samples, answers, question)
@@ -528,6 +402,8 @@ class AutoVoter:
     ) -> Vote:
         """Elect one of the samples."""
         _check(samples)
+        if (calls := call_vote(samples, self.weights)) is not None:
+            return calls.elected or calls.among_texts(await self.avote(calls.texts, question, config=config))
         answers = ballots(samples, question)
         if not _prose(answers):
             return await MajorityVoter(self.weights).avote(samples, question)
