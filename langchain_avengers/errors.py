@@ -6,7 +6,8 @@ to do, and the command line prints it as that one line.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 
 class AvengersError(Exception):
@@ -33,14 +34,32 @@ class PoolError(AvengersError, ValueError):
     """The models given do not fit the router, or a pool file is wrong."""
 
 
-class SamplingError(AvengersError, RuntimeError):
-    """No model of the pool gave an answer. The message lists every cause.
+class SamplingError(AvengersError, ExceptionGroup[Exception], RuntimeError):
+    """No model of the pool gave an answer, or one broke off in the middle of it. The message lists every cause.
 
     Attributes:
+        exceptions: What the models raised, one for each kind of cause, without secrets in their texts. As this is
+            an exception group, `except* openai.RateLimitError` finds one among them.
         account: What the calls that failed have cost, as in `response_metadata["avengers"]["account"]`, if known.
     """
 
     account: dict[str, Any] | None = None
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception] = ()) -> Self:
+        """Group the exceptions; without any, the message stands for one."""
+        return ExceptionGroup.__new__(cls, message, list(exceptions) or [RuntimeError(message)])
+
+    def __init__(self, message: str, exceptions: Sequence[Exception] = ()) -> None:
+        """Take no more than the message and the exceptions."""
+
+    def __str__(self) -> str:
+        return self.message
+
+    def derive(self, excs: Sequence[Exception]) -> SamplingError:  # type: ignore[override]  # a group of Exceptions
+        """A part of the group, for `except*`."""
+        part = SamplingError(self.message, excs)
+        part.account = self.account
+        return part
 
 
 class CalibrationError(AvengersError, ValueError):

@@ -144,6 +144,23 @@ def describe(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def without_secrets(error: Exception) -> Exception:
+    """The error with texts that hold no secret, and so for each error that led to it; changed in place.
+
+    One whose text cannot be changed is replaced by a `RuntimeError` that says the same.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if redact(str(link)) != str(link):
+            link.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in link.args)
+        if redact(str(link)) != str(link):  # its text is not made of its arguments
+            return RuntimeError(describe(error))
+        link = link.__cause__ or link.__context__
+    return error
+
+
 # Secrets
 
 

@@ -19,6 +19,7 @@ from langchain_avengers.pipeline.state import (
     VoteData,
 )
 from langchain_avengers.pipeline.usage import account
+from langchain_avengers.providers import describe
 
 
 def spent(state: PipelineState, settings: Settings) -> Account:
@@ -65,10 +66,15 @@ def finished(message: AIMessage, told: AvengersMetadata, asked: Sequence[BaseMes
     return unique_tool_calls(answer, asked)
 
 
-def no_answer(state: PipelineState, settings: Settings) -> SamplingError:
-    """The error that says why no model answered. Its `account` says what was spent."""
+def no_answer(state: PipelineState, settings: Settings, errors: Sequence[Exception] = ()) -> SamplingError:
+    """The error that says why no model answered. Its `account` says what was spent.
+
+    `errors`: what the models raised, where it is at hand; a graph that was resumed knows only the texts.
+    """
     causes = Counter(f"{failure['model']}: {failure['cause']}" for failure in state["failures"])
     listed = "; ".join(f"{text} ({n} times)" if n > 1 else text for text, n in causes.items())
-    error = SamplingError(f"no model answered: {listed or 'the budget allowed no sample'}")
+    raised = {describe(error): error for error in errors}.values()
+    known = list(raised) or [RuntimeError(text) for text in causes]
+    error = SamplingError(f"no model answered: {listed or 'the budget allowed no sample'}", known)
     error.account = dict(spent(state, settings))
     return error

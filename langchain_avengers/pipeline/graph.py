@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
-from langgraph.types import Command, Send
+from langgraph.types import Command, Send, StateSnapshot
 from typing_extensions import Unpack
 
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
@@ -26,9 +26,53 @@ from langchain_avengers.pipeline.settings import (
     VoterName,
 )
 from langchain_avengers.pipeline.state import Input, NodeUpdate, Output, PipelineState, SampleRequest
-from langchain_avengers.pipeline.sync_async import Step, arun, run
+from langchain_avengers.pipeline.sync_async import Job, Step, arun, run
 from langchain_avengers.pipeline.tracing import Trace, progress_events
 from langchain_avengers.voting.voters import Voter
+
+
+class _Again:
+    """Whether a node runs again because its first run raised: LangGraph keeps the error beside the checkpoint."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
+
+    def __call__(self, config: RunnableConfig) -> Job:
+        """The question as a job, as a checkpointer may have to be asked."""
+        place, graph = self._place(config), self.graph
+        if place is None or graph is None:
+            return Job(lambda: False, _no)
+
+        def asked() -> bool:
+            try:
+                return self._failed(graph.get_state(place))
+            except ValueError:  # there is no checkpointer
+                return False
+
+        async def aasked() -> bool:
+            try:
+                return self._failed(await graph.aget_state(place))
+            except ValueError:
+                return False
+
+        return Job(asked, aasked)
+
+    def _failed(self, snapshot: StateSnapshot) -> bool:
+        return any(task.name == self._name and task.error for task in snapshot.tasks)
+
+    def _place(self, config: RunnableConfig) -> RunnableConfig | None:
+        """The config of this graph's latest checkpoint; None when nothing is kept."""
+        configured = config.get("configurable", {})
+        if "thread_id" not in configured:
+            return None
+        namespace = configured.get("checkpoint_ns", "").rpartition("|")[0]
+        kept = {key: value for key, value in configured.items() if key != "checkpoint_id"}
+        return {"configurable": {**kept, "checkpoint_ns": namespace}}
+
+
+async def _no() -> bool:
+    return False
 
 
 class _Node(Runnable[Any, Any]):
@@ -65,7 +109,7 @@ class _Node(Runnable[Any, Any]):
             inherit = "all" if settings.strategy == "direct" else settings.inner_callbacks
             trace = Trace.under(manager.parent_run_id, manager, inherit)
         emit = progress_events(config) if settings.progress else None
-        return CallContext.of(settings, trace=trace, emit=emit)
+        return CallContext.of(settings, trace=trace, emit=emit, config=config)
 
     def _output(self, state: PipelineState, given: NodeUpdate) -> Any:
         if not self._leads:
@@ -126,6 +170,15 @@ def create_avengers_graph(
     settings = Settings(strategy=strategy, n_samples=n_samples, top_n=top_n, voter=voter, **options)
     pipeline = Pipeline(router, models, settings)
 
+    again = _Again("vote")
+
+    def vote(state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
+        if not any(sample["role"] == "sample" for sample in state["samples"]):
+            (failed_before,) = yield [again(context.config)]
+            if failed_before:  # resumed after an outage: ask the models anew
+                return pipeline.anew(state, context)
+        return (yield from pipeline.vote(state, context))
+
     def sample(state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
         sent = cast(Mapping[str, Any], state)["wanted"]
         return pipeline.sample(state, SampleRequest(**sent), context)
@@ -138,7 +191,7 @@ def create_avengers_graph(
         destinations={"sample": SCHEDULES[strategy].fan},
     )
     graph.add_node("sample", _Node(settings, sample, leads=False))
-    graph.add_node("vote", _Node(settings, pipeline.vote, leads=True), destinations=_ways_back(settings))
+    graph.add_node("vote", _Node(settings, vote, leads=True), destinations=_ways_back(settings))
     graph.add_edge(START, "embed")
     graph.add_edge("embed", "route")
     graph.add_edge("sample", "vote")
@@ -148,6 +201,7 @@ def create_avengers_graph(
         interrupt_after=interrupt_after,
         name=name,
     )
+    again.graph = compiled
     return compiled
 
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from langchain_avengers.errors import PoolError
@@ -49,8 +50,8 @@ from langchain_avengers.pipeline.state import (
     new_state,
 )
 from langchain_avengers.pipeline.sync_async import Event, Job, Step, in_thread, job
-from langchain_avengers.pipeline.tracing import Trace
-from langchain_avengers.providers import chat_model, describe
+from langchain_avengers.pipeline.tracing import CallWatch, Trace
+from langchain_avengers.providers import chat_model, describe, without_secrets
 from langchain_avengers.routing.decision import RoutingDecision
 from langchain_avengers.voting.voters import Sample, Vote, Voter, resolve_voter
 
@@ -71,6 +72,8 @@ class CallContext:
         emit: Sends a progress event.
         hidden: Variables of the context that the models' calls must not see.
         streams: Whether somebody listens to the chunks of an answer.
+        errors: What the models raised.
+        config: The config of the graph's node, when there is a graph.
     """
 
     settings: Settings
@@ -81,6 +84,8 @@ class CallContext:
     emit: Callable[[dict[str, Any]], Job] | None = None
     hidden: tuple[ContextVar[Any], ...] = ()
     streams: bool = False
+    errors: list[Exception] = field(default_factory=list)
+    config: RunnableConfig = field(default_factory=RunnableConfig)
 
     @classmethod
     def of(cls, settings: Settings, **rest: Any) -> CallContext:
@@ -203,6 +208,7 @@ class Pipeline:
             request = self._request(model, messages, wanted, context)
         except Exception as error:  # a model that cannot bind the tools or the schema has failed
             cause = describe(error)
+            context.errors.append(without_secrets(error))
             failed = [{"model": model.name, "role": wanted.role, "cause": cause}] * wanted.n
             batch = SampleBatch(failures=failed)  # type: ignore[arg-type]
         else:
@@ -241,7 +247,8 @@ class Pipeline:
                 return NodeUpdate({**update, "plan": plan}, requests)
         vote = state["vote"]
         if vote is None:
-            raise no_answer(state, settings)
+            failure = no_answer(state, settings, context.errors)
+            raise failure from failure.exceptions[0]
         final = next((s for s in state["samples"] if s["role"] != "sample"), None)
         winner = final or candidates[vote["winner"]]
         told = summary(state, plan, vote, winner, settings)
@@ -252,6 +259,12 @@ class Pipeline:
         return NodeUpdate(
             {**update, "plan": plan, "account": told["account"], "answer": answer, "messages": [answer]}, []
         )
+
+    def anew(self, state: PipelineState, context: CallContext) -> NodeUpdate:
+        """The first requests once more, when a query is taken up again after no model had answered."""
+        progress = Progress(context.settings, state["decision"], self.models, calls=state["calls"])
+        plan, requests = SCHEDULES[context.settings.strategy].first(progress)
+        return NodeUpdate({"plan": plan}, requests)
 
     # --- parts of the nodes ---
 
@@ -274,9 +287,17 @@ class Pipeline:
         options = replace(
             options, arguments={**arguments, **options.arguments}, stop=options.stop or settings.stop or None
         )
-        config = context.trace.config((settings.prices or {}).get(model.name))
+        watch = CallWatch() if wanted.stands and context.trace.is_heard else None
         return ModelRequest(
-            model, model.bind(options), messages, context.limits, config, wanted.role, context.hidden
+            model,
+            model.bind(options),
+            messages,
+            context.limits,
+            context.trace.config((settings.prices or {}).get(model.name), watch),
+            wanted.role,
+            context.hidden,
+            watch,
+            context.errors,
         )
 
     def _elect(

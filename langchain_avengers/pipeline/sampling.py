@@ -26,9 +26,9 @@ from langchain_avengers.errors import SamplingError
 from langchain_avengers.pipeline.pool_model import BoundModel, PoolModel, merged
 from langchain_avengers.pipeline.state import CallRecord, FailureRecord, Role
 from langchain_avengers.pipeline.sync_async import Event, Job, Step, job, pause
-from langchain_avengers.pipeline.tracing import without
+from langchain_avengers.pipeline.tracing import CallWatch, without
 from langchain_avengers.pipeline.usage import usage_of_request
-from langchain_avengers.providers import describe, retry_after, status_of
+from langchain_avengers.providers import describe, retry_after, status_of, without_secrets
 
 
 @dataclass
@@ -81,6 +81,8 @@ class ModelRequest:
         config: Callbacks and tags of its calls.
         role: What its samples are for.
         hidden: Variables of the context that its calls must not see.
+        watch: Says whether tokens of the answer are out already; None when nobody listens.
+        errors: Takes what the requests raised.
     """
 
     model: PoolModel
@@ -90,6 +92,8 @@ class ModelRequest:
     config: RunnableConfig
     role: Role = "sample"
     hidden: tuple[ContextVar[Any], ...] = ()
+    watch: CallWatch | None = None
+    errors: list[Exception] = field(default_factory=list)
 
     def draw(self, n: int) -> Step[SampleBatch]:
         """Draw `n` samples: in one request when the model takes `n`, else in concurrent ones."""
@@ -136,8 +140,7 @@ class ModelRequest:
                 failure = error
             wait = attempts.failed(failure)
             if whole is not None:
-                broken = f"{self.model.name} broke off in the middle of its answer: {describe(failure)}"
-                raise SamplingError(broken) from failure
+                raise broken_off(self.model.name, self.errors[-1]) from self.errors[-1]
             if wait is None:
                 return attempts
             yield [pause(wait)]
@@ -146,6 +149,7 @@ class ModelRequest:
         """One request for `n` samples, made again while it may pass."""
         attempts = _Attempts(self, n)
         call = Job(partial(self._call, n), partial(self._acall, n))
+        failure: Exception
         while True:
             try:
                 (result,) = yield [call]
@@ -153,7 +157,10 @@ class ModelRequest:
             except GraphBubbleUp:
                 raise
             except Exception as error:
-                wait = attempts.failed(error)
+                failure = error
+            wait = attempts.failed(failure)
+            if self.watch is not None and self.watch.heard:
+                raise broken_off(self.model.name, self.errors[-1]) from self.errors[-1]
             if wait is None:
                 return attempts
             yield [pause(wait)]
@@ -196,6 +203,11 @@ class ModelRequest:
         if n > 1 or self.model.own_n not in (None, 1):
             arguments = {**arguments, "n": n}
         return self.bound.runnable, arguments, merged(self.bound.config, self.config)
+
+
+def broken_off(name: str, error: Exception) -> SamplingError:
+    """The error of an answer that ended in its middle, after parts of it were passed on."""
+    return SamplingError(f"{name} broke off in the middle of its answer: {describe(error)}", [error])
 
 
 _CANCELLED = "the model cancelled its own call"
@@ -256,6 +268,7 @@ class _Attempts(SampleBatch):
     def failed(self, error: Exception) -> float | None:
         """Record a failed attempt; seconds to wait before the next one, None: give up."""
         cause = describe(error)
+        self._request.errors.append(without_secrets(error))
         self._record(0, _usage_of_error(error), cause)
         self.refused = self._n > 1 and (status_of(error) in (400, 422) or isinstance(error, TypeError))
         # openai gives up all choices of a request when one was cut off: each has to be asked for alone.

@@ -79,18 +79,26 @@ class Trace:
             raise
         run.on_chain_end(span.outputs)
 
-    def config(self, price: tuple[float, float] | None = None) -> RunnableConfig:
+    def config(
+        self, price: tuple[float, float] | None = None, watch: CallWatch | None = None
+    ) -> RunnableConfig:
         """The config of a model's calls, whose `price` is in US dollars per million (input, output) tokens."""
         # An empty manager, not None: None would let the callbacks of the surrounding context in.
         manager: BaseCallbackManager = CallbackManager(handlers=[])
         if self.manager is not None:
             manager = self.manager.copy()
             tracers = [h for h in manager.handlers if isinstance(h, BaseTracer)]
-            manager.set_handlers([_UsagePerRequest(tracers, price), *manager.handlers])
+            watching = [] if watch is None else [watch]
+            manager.set_handlers([_UsagePerRequest(tracers, price), *watching, *manager.handlers])
         config = RunnableConfig(callbacks=manager)
         if self.inherit == "tracers":
             config["tags"] = [NOSTREAM]
         return config
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody but tracers listens to the models' calls, who may pass on tokens as they come."""
+        return self.manager is not None and not all(map(is_tracer, self.manager.handlers))
 
     def annotate(self, metadata: Mapping[str, Any]) -> None:
         """Add metadata to the run the steps hang under, while it is going on."""
@@ -114,6 +122,32 @@ class Span:
         """Open at that place of the trace."""
         self.trace = trace
         self.outputs: dict[str, Any] = {}
+
+
+class CallWatch(BaseCallbackHandler):
+    """Notes of one model call whether anything of its answer is out already, and what it raised."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        """Nothing is out yet."""
+        self.heard = False
+        self.errors: list[BaseException] = []
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
+        """A token went to whoever listens."""
+        message = getattr(chunk, "message", None)
+        if token or getattr(message, "tool_call_chunks", None):
+            self.heard = True
+
+    def on_stream_event(self, event: Any, **_: Any) -> None:
+        """A part of a content block went to whoever listens."""
+        if event.get("event") == "content-block-delta":
+            self.heard = True
+
+    def on_llm_error(self, error: BaseException, **_: Any) -> None:
+        """The call failed."""
+        self.errors.append(error)
 
 
 class _UsagePerRequest(BaseCallbackHandler):

@@ -12,6 +12,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
 from langchain_avengers import create_avengers_graph
+from langchain_avengers.errors import SamplingError
 from tests.fakes import FakeRouter, StatusError, StreamingFake, says
 
 SUM: Any = {"messages": [HumanMessage("What is 7 + 5?")]}
@@ -101,6 +102,66 @@ async def test_control_of_one_call(by: str) -> None:
     ):
         assert state["answer"].text == "Paris"
         assert state["account"]["requests"] == 2
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+@pytest.mark.parametrize("settings", [{}, {"strategy": "direct"}, {"strategy": "mixture"}])
+async def test_a_thread_recovers_after_an_outage(style: str, settings: dict[str, Any]) -> None:
+    first, second = says(StatusError(503)), says(StatusError(503))
+    graph = create_avengers_graph(
+        FakeRouter(), {"sums": first, "places": second}, n_samples=4, retry_policy=RetryPolicy(max_attempts=1),
+        checkpointer=InMemorySaver(), **settings,
+    )  # fmt: skip
+
+    async def ask(given: Any) -> Any:
+        return await graph.ainvoke(given, THREAD) if style == "async" else graph.invoke(given, THREAD)
+
+    for given in (SUM, None, None):  # down, and down still
+        asked = len(first.calls)
+        with pytest.raises(SamplingError, match="status 503"):
+            await ask(given)
+        assert len(first.calls) > asked
+    first.script = second.script = ["Answer: 12"]
+    state = await ask(None)
+    assert state["answer"].text == "Answer: 12"
+    answered = state["vote"]["tally"][0]["count"]
+    assert state["account"]["failed_requests"] == state["account"]["requests"] - answered
+    assert [m.type for m in state["messages"]] == ["human", "ai"]
+
+
+def test_a_subgraph_recovers_with_its_parent() -> None:
+    first, second = says(StatusError(503)), says(StatusError(503))
+    pool = create_avengers_graph(
+        FakeRouter(), {"sums": first, "places": second}, retry_policy=RetryPolicy(max_attempts=1)
+    )
+    builder = StateGraph(MessagesState).add_node("pool", pool)
+    graph = builder.add_edge(START, "pool").add_edge("pool", END).compile(checkpointer=InMemorySaver())
+    with pytest.raises(SamplingError):
+        graph.invoke(SUM, THREAD)
+    first.script = ["Answer: 12"]
+    assert graph.invoke(None, THREAD)["messages"][-1].text == "Answer: 12"
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+async def test_a_stream_that_broke_off_is_not_begun_again(style: str) -> None:
+    graph = build(StreamingFake(script=["a b c"], breaks_after=1), strategy="direct", retry_policy=None)
+    parts: list[str] = []
+
+    async def listen() -> None:
+        if style == "sync":
+            parts.extend(m.text for m, _ in graph.stream(SUM, stream_mode="messages"))
+        else:
+            async for message, _ in graph.astream(SUM, stream_mode="messages"):
+                parts.append(message.text)
+
+    with pytest.raises(SamplingError, match="sums broke off in the middle of its answer: ConnectionError"):
+        await listen()
+    assert style == "sync" or parts == ["a"]
+
+
+def test_without_a_listener_the_next_model_steps_in() -> None:
+    graph = build(StreamingFake(script=[StatusError(503)]), strategy="direct")
+    assert graph.invoke(SUM)["answer"].text == "Paris"
 
 
 def test_a_control_that_cannot_be() -> None:

@@ -248,6 +248,10 @@ async def test_when_nothing_answers_every_cause_is_told(ask: Ask) -> None:
     assert "sums: StatusError: overloaded (2 times)" in text
     assert "places: StatusError: no entry" in text
     assert "\n" not in text
+    if "graph" not in str(ask):
+        kinds = [type(error) for error in raised.value.exceptions]
+        assert set(kinds) <= {StatusError, RuntimeError}
+    assert raised.value.__cause__ is raised.value.exceptions[0]
 
 
 async def test_calibrated_costs_are_called_an_estimate(ask: Ask) -> None:
