@@ -19,15 +19,25 @@ models:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from langchain_avengers._text import shorten
 from langchain_avengers.errors import PoolError
-from langchain_avengers.providers import build_chat_model, token_cost
+from langchain_avengers.providers import build_chat_model, redact, secrets_in, token_cost
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -38,12 +48,15 @@ class Price(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """US dollars of a request."""
         return sum(token_cost((self.input, self.output), input_tokens, output_tokens))
+
+
+_LIKE_A_NAME = re.compile(r"[A-Z]{1,20}|[A-Z]{1,20}(_[A-Z0-9]{1,20})+")
 
 
 class ModelSpec(BaseModel):
@@ -67,18 +80,18 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
-    provider: str = "openai"
-    model: str = ""
-    base_url: str | None = None
+    name: str = Field(min_length=1, max_length=200)
+    provider: str = Field(default="openai", max_length=100)
+    model: str = Field(default="", max_length=500)
+    base_url: str | None = Field(default=None, max_length=2000)
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     price: Price | None = None
     capabilities: tuple[str, ...] = ()
-    max_concurrency: int = Field(default=8, ge=1)
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    timeout: float = Field(default=120.0, gt=0)
-    temperature: float | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_concurrency: int = Field(default=8, ge=1, le=10_000)
+    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_tokens: int | None = Field(default=None, ge=1, le=10**9)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("options")
@@ -90,6 +103,19 @@ class ModelSpec(BaseModel):
             )
         return options
 
+    @model_validator(mode="after")
+    def _known_to_the_redactor(self) -> Self:
+        redact.add(*secrets_in({"base_url": self.base_url, **self.options}))
+        return self
+
+    def __repr__(self) -> str:
+        """The entry without secrets."""
+        return redact(super().__repr__())
+
+    def __str__(self) -> str:
+        """The entry without secrets."""
+        return redact(super().__str__())
+
     def key(self) -> SecretStr | None:
         """The key from the environment; None when the entry names no variable.
 
@@ -99,7 +125,10 @@ class ModelSpec(BaseModel):
         if self.api_key_env is None:
             return None
         if not (value := os.environ.get(self.api_key_env)):
-            raise PoolError(f"model {self.name!r}: environment variable {self.api_key_env} is not set")
+            # The key itself may stand there by mistake: only what looks like a name is repeated.
+            name = self.api_key_env if _LIKE_A_NAME.fullmatch(self.api_key_env) else "that api_key_env names"
+            raise PoolError(f"model {self.name!r}: environment variable {name} is not set")
+        redact.add(value)
         return SecretStr(value)
 
     def build(self) -> BaseChatModel:
@@ -120,8 +149,92 @@ class ModelSpec(BaseModel):
             "timeout": self.timeout,
             **self.options,
         }
+        if self.provider == "openai":
+            from langchain_avengers._http import AnyLoopClient, http_client
+
+            proxy = {"proxy": self.options["openai_proxy"]} if self.options.get("openai_proxy") else {}
+            arguments = {
+                "http_client": http_client(**proxy),
+                "http_async_client": AnyLoopClient(**proxy),
+                **arguments,
+            }
         arguments = {name: value for name, value in arguments.items() if value is not None}
         return build_chat_model(self.name, self.provider, arguments)
+
+
+_MOST_BYTES = 2**20
+_MOST_NODES = 100_000
+_DEEPEST = 20
+
+
+def _read_yaml(path: Path) -> Any:
+    """The YAML of a file, in bounded time and memory.
+
+    Depth and size are counted on the stream of events, with each alias as large as what it stands for: a small file
+    can otherwise nest or repeat itself until it fills the memory.
+    """
+    import yaml
+
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise PoolError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > _MOST_BYTES:
+        raise PoolError(f"{path}: is larger than {_MOST_BYTES >> 20} MB, which no pool file is")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PoolError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    try:
+        _check_size(yaml.parse(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:  # its own text quotes the file, which may hold a secret
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        problem = shorten(getattr(error, "problem", None) or "unreadable", 80)
+        raise PoolError(f"{path}: {where}is not YAML: {redact(problem)}") from None
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, PoolError):
+            raise PoolError(f"{path}: {error}") from None
+        raise PoolError(f"{path}: holds a value that YAML cannot read ({type(error).__name__})") from None
+
+
+def _text(value: object) -> Any:
+    """A name given as a number or a date, as text; what has no text stays, and is refused by the schema."""
+    try:
+        return str(value)
+    except ValueError:  # an integer of thousands of digits
+        return value
+
+
+def _check_size(events: Iterable[Any]) -> None:
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []  # anchor and size at its beginning
+    size = 0
+    for event in events:
+        kind = type(event).__name__
+        if kind == "AliasEvent":
+            if event.anchor not in sizes:
+                raise PoolError(
+                    f"line {event.start_mark.line + 1}: an alias stands for something that holds it"
+                )
+            size += sizes[event.anchor]
+        elif kind in ("MappingStartEvent", "SequenceStartEvent"):
+            open_nodes.append((event.anchor, size))
+            size += 1
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = size - before
+        elif kind == "ScalarEvent":
+            size += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        if len(open_nodes) > _DEEPEST:
+            raise PoolError(f"line {event.start_mark.line + 1}: is nested deeper than {_DEEPEST} levels")
+        if size > _MOST_NODES:
+            raise PoolError(f"holds more than {_MOST_NODES} values, aliases included")
 
 
 class Pool(Mapping[str, ModelSpec]):
@@ -148,37 +261,33 @@ class Pool(Mapping[str, ModelSpec]):
         Raises:
             PoolError: The file is missing or not what it should be; names the file, the entry and the field.
         """
-        import yaml
-
         path = Path(path)
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise PoolError(f"{path}: cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise PoolError(f"{path}: is not UTF-8 text") from None
-        except yaml.YAMLError as error:  # its own text quotes the file, which may hold a secret
-            mark = getattr(error, "problem_mark", None)
-            where = f"line {mark.line + 1}: " if mark else ""
-            raise PoolError(
-                f"{path}: {where}is not YAML: {getattr(error, 'problem', 'unreadable')}"
-            ) from None
+        data = _read_yaml(path)
         entries = data.get("models") if isinstance(data, dict) else None
         if isinstance(entries, dict):
-            if wrong := [name for name, entry in entries.items() if not isinstance(entry or {}, dict)]:
-                raise PoolError(f"{path}: model {wrong[0]!r}: must be a mapping of fields")
-            entries = [{"name": str(name), **(entry or {})} for name, entry in entries.items()]
+            entries = [
+                {"name": _text(name), **(entry or {})}
+                if isinstance(entry or {}, dict)
+                else (_text(name), entry)
+                for name, entry in entries.items()
+            ]
         if not isinstance(entries, list) or not entries:
             raise PoolError(f"{path}: needs a non-empty `models:` (a mapping by name, or a list with `name`)")
         specs = []
         for number, entry in enumerate(entries, 1):
-            name = entry.get("name", f"entry {number}") if isinstance(entry, dict) else f"entry {number}"
+            named = entry[0] if isinstance(entry, tuple) else isinstance(entry, dict) and entry.get("name")
+            name = shorten(named, 60) if isinstance(named, str) and named else f"entry {number}"
+            if not isinstance(entry, dict):
+                raise PoolError(f"{path}: model {name!r}: must be a mapping of fields")
             try:
                 specs.append(ModelSpec.model_validate(entry))
             except ValidationError as error:
                 first = error.errors(include_input=False)[0]  # the input may be a key someone put there
-                field = ".".join(map(str, first["loc"]))
-                raise PoolError(f"{path}: model {name!r}: {field}: {first['msg']}") from None
+                field = shorten(".".join(map(str, first["loc"])), 60)
+                what = first["msg"].removeprefix("Value error, ")
+                if field == "api_key":
+                    what = "a key does not stand in a file; name its environment variable in api_key_env"
+                raise PoolError(f"{path}: model {name!r}: {field}: {what}") from None
         try:
             return cls(specs)
         except PoolError as error:
@@ -188,6 +297,10 @@ class Pool(Mapping[str, ModelSpec]):
     def models(self) -> dict[str, BaseChatModel]:
         """The chat models by name, built at first use."""
         return {name: spec.build() for name, spec in self._specs.items()}
+
+    def __repr__(self) -> str:
+        """The models, without secrets."""
+        return f"Pool({list(self._specs.values())})"
 
     @property
     def prices(self) -> dict[str, Price]:

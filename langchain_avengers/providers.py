@@ -48,7 +48,7 @@ def build_chat_model(name: str, provider: str | None, arguments: Mapping[str, An
     Raises:
         PoolError: The provider's package is not installed, or it refuses the arguments.
     """
-    redact.add(*_secrets_in(arguments))
+    redact.add(*secrets_in(arguments))
     try:
         if provider == "openai":
             from langchain_openai import ChatOpenAI
@@ -182,7 +182,8 @@ class SecretRedactor:
     """Characters. A shorter value is no secret, and would be found everywhere."""
 
     _LIKE_A_KEY = re.compile(
-        r"(?i:\b(?:sk|pk|gsk|hf|lsv2|xai|key|token)[-_][\w.*\-]{6,}|\b(?:bearer|token|key)[ ](?=\S*\d)[\w.*\-+/=]{8,})"
+        r"(?i:\b(?:sk|pk|gsk|hf|lsv2|xai|key|token)[-_][\w.*\-]{6,}"
+        r"|\bbearer[ ]\S{8,}|\b(?:token|key)[ ](?=\S*\d)[\w.*\-+/=]{8,})"
     )
     _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 
@@ -231,10 +232,11 @@ def secrets_of(model: Any) -> list[str]:
     if bound is not None:
         return secrets_of(bound)
     names = getattr(type(model), "model_fields", ())
-    return list(_secrets_in({name: getattr(model, name, None) for name in names}))
+    return list(secrets_in({name: getattr(model, name, None) for name in names}))
 
 
-def _secrets_in(arguments: Mapping[str, Any]) -> Iterator[str]:
+def secrets_in(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The secret values among a chat model's arguments; see `secrets_of`."""
     from pydantic import SecretStr
 
     for name, value in arguments.items():

@@ -1,8 +1,7 @@
 """Grading and embedding of very large sets as Ray Data pipelines (extra `ray`).
 
-The very functions of the local runner, spread over a cluster: the same rows give the same table, on one
-    worker or
-a hundred. Input and output are files Ray can reach from every node (Parquet, JSONL; local, S3, ...).
+The very functions of the local runner, spread over a cluster: the same rows give the same table, on one worker or a
+hundred. Input and output are files Ray can reach from every node (Parquet, JSONL; local, S3, ...).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 from langchain_avengers._arrays import unit_rows
 from langchain_avengers.calibration.graders import GraderLike, make_grader
 from langchain_avengers.calibration.questions import Question
+from langchain_avengers.calibration.store.results import GradedSample, native_row
 from langchain_avengers.errors import CalibrationError
 from langchain_avengers.routing.table import ScoreTable
 
@@ -97,33 +97,28 @@ def table_of(graded: Any) -> ScoreTable:
     Raises:
         CalibrationError: The dataset is empty.
     """
-    cells: dict[tuple[int, str], list[tuple[int, float, float | None, str]]] = {}
+    cells: dict[int, dict[str, list[tuple[int, GradedSample]]]] = {}
     questions: dict[int, str] = {}
     for row in graded.iter_rows():
-        key = (int(row["question_id"]), str(row["model"]))
-        questions[key[0]] = str(row["question"])
+        number = int(row["question_id"])
+        questions[number] = str(row["question"])
         cost = row.get("cost")
         known = None if cost is None or np.isnan(cost) else float(cost)
-        cells.setdefault(key, []).append(
-            (int(row["sample_index"]), float(row["score"]), known, str(row["answer"]))
-        )
+        sample = GradedSample(float(row["score"]), known, str(row["answer"]))
+        samples = cells.setdefault(number, {}).setdefault(str(row["model"]), [])
+        samples.append((int(row["sample_index"]), sample))
     if not cells:
         raise CalibrationError("the dataset holds no graded answer")
-    rows = []
-    for question_id, body in sorted(questions.items()):
-        question = Question.from_json(body)
-        row = {"query": question.query, "scores": {}, "costs": {}, "answers": {}}
-        if question.task is not None:
-            row["task"] = question.task
-        for model in sorted({model for _, model in cells}):
-            if samples := sorted(cells.get((question_id, model), [])):
-                row["scores"][model] = sum(score for _, score, _, _ in samples) / len(samples)
-                row["answers"][model] = samples[0][3]
-                costs = [cost for _, _, cost, _ in samples]
-                if None not in costs:
-                    row["costs"][model] = sum(cost or 0.0 for cost in costs) / len(costs)
-        rows.append({name: value for name, value in row.items() if value})
-    return ScoreTable.from_rows(rows)
+    return ScoreTable.from_rows(
+        native_row(
+            Question.from_json(body),
+            {
+                model: [sample for _, sample in sorted(cells[number][model])]
+                for model in sorted(cells[number])
+            },
+        )
+        for number, body in sorted(questions.items())
+    )
 
 
 class _Grade:

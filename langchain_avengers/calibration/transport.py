@@ -44,7 +44,7 @@ async def connect(model: BaseChatModel) -> AsyncIterator[Ask]:
         update["max_retries"] = 0
     root = getattr(model, "root_async_client", None)
     async with contextlib.AsyncExitStack() as stack:
-        tells = root is not None and getattr(model, "http_async_client", None) is None
+        tells = root is not None and not _has_own_client(model)
         if root is not None:
             options: dict[str, Any] = {"max_retries": 0}
             if tells:
@@ -64,6 +64,16 @@ async def connect(model: BaseChatModel) -> AsyncIterator[Ask]:
             return (await own.agenerate([messages], **several, **arguments)).generations[0]
 
         yield ask
+
+
+def _has_own_client(model: BaseChatModel) -> bool:
+    """Whether the caller gave the model an HTTP client; one that a pool file gave it is replaced."""
+    client = getattr(model, "http_async_client", None)
+    if client is None:
+        return False
+    from langchain_avengers._http import AnyLoopClient
+
+    return not isinstance(client, AnyLoopClient)
 
 
 def _client(model: BaseChatModel) -> Any:

@@ -59,7 +59,9 @@ class ModelStatus:
         return {**asdict(self), "requests": self.requests}
 
 
-class _Sample(NamedTuple):
+class GradedSample(NamedTuple):
+    """One graded answer; `cost` in US dollars, None when not known."""
+
     score: float
     cost: float | None
     answer: str
@@ -218,7 +220,7 @@ class Results(Database):
             (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM questions").fetchone()
             for first in range(1, last + 1, chunk):
                 span = (first, first + chunk - 1)
-                cells: dict[int, dict[str, list[_Sample]]] = {}
+                cells: dict[int, dict[str, list[GradedSample]]] = {}
                 for model_id, name in models:
                     for position, sample in _graded(connection, model_id, span):
                         cells.setdefault(position, {}).setdefault(name, []).append(sample)
@@ -229,7 +231,7 @@ class Results(Database):
                 for position, body in questions:
                     if position in cells:
                         question = Question.from_json(body)
-                        row = _row(question, cells[position])
+                        row = native_row(question, cells[position])
                         yield question, {**row, "metadata": lowered} if lowered else row
 
     def table(self) -> ScoreTable:
@@ -287,7 +289,7 @@ class Results(Database):
 
 def _graded(
     connection: sqlite3.Connection, model_id: int, span: tuple[int, int]
-) -> Iterator[tuple[int, _Sample]]:
+) -> Iterator[tuple[int, GradedSample]]:
     """A model's graded samples with their question's position, each question's in order of their index."""
     rows = connection.execute(
         "SELECT q.position, s.score, s.cost, s.answer FROM questions AS q "
@@ -296,10 +298,11 @@ def _graded(
         (model_id, *span),
     )
     for position, *sample in rows:
-        yield position, _Sample(*sample)
+        yield position, GradedSample(*sample)
 
 
-def _row(question: Question, cells: Mapping[str, list[_Sample]]) -> dict[str, Any]:
+def native_row(question: Question, cells: Mapping[str, list[GradedSample]]) -> dict[str, Any]:
+    """A score table's row, from each model's graded samples in order of their index."""
     row: dict[str, Any] = {"query": question.query}
     if question.task is not None:
         row["task"] = question.task

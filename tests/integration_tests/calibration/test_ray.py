@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
+from langchain_avengers._arrays import unit_rows
 from langchain_avengers.calibration.questions import question_from
 from langchain_avengers.calibration.ray_pipeline import answer_rows, embed_dataset, grade_dataset, table_of
 from langchain_avengers.calibration.runner import acalibrate
@@ -65,6 +66,5 @@ def test_embedding_gives_the_same_vectors(local_ray: Any) -> None:
     data = local_ray.from_items([{"query": text} for text in texts], override_num_blocks=4)
     rows = embed_dataset(data, fake_embeddings, workers=2, batch_size=7).take_all()
     by_text = {row["query"]: row["vector"] for row in rows}
-    alone = np.array(fake_embeddings().embed_documents(texts), dtype=np.float32)
-    alone /= np.linalg.norm(alone, axis=1, keepdims=True)
+    alone = unit_rows(fake_embeddings().embed_documents(texts))
     assert np.array_equal(np.array([by_text[text] for text in texts]), alone)

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain_openai import ChatOpenAI
 
 from langchain_avengers.errors import PoolError
 from langchain_avengers.pool import ModelSpec, Pool, Price
+from langchain_avengers.providers import redact
 
 
 def write(folder: Path, text: str) -> Path:
@@ -89,3 +94,89 @@ def test_missing_file_and_unknown_model(tmp_path: Path) -> None:
 def test_an_unknown_provider_is_a_pool_error(tmp_path: Path) -> None:
     with pytest.raises(PoolError, match="model 'a'"):
         _ = Pool.read(write(tmp_path, "models: {a: {provider: no-such-provider}}")).models
+
+
+def test_header_query_and_url_secrets_of_a_pool_are_shown_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """models:
+  a:
+    base_url: "http://user:url-pass-77@127.0.0.1:1/v1"
+    options:
+      default_headers: {X-Team-Auth: header-secret-1, X-Title: my app}
+      default_query: {code: query-secret-2}
+"""
+    pool = Pool.read(write(tmp_path, text))
+    _ = pool.models
+    shown = f"{pool} {dict(pool)} {pool['a']!s} {list(pool.values())}"
+    for secret in ("url-pass-77", "header-secret-1", "query-secret-2"):
+        assert secret not in shown
+        assert secret not in redact(f"the server said {secret}")
+    assert "my app" in shown
+
+
+def test_a_key_given_as_the_name_of_its_variable_is_not_printed(tmp_path: Path) -> None:
+    for key in ("AKIAIOSFODNN7EXAMPLE", "sk_live_51HabcdEFgh", "abcdef0123456789abcdef"):
+        pool = Pool.read(write(tmp_path, f"models: {{a: {{api_key_env: {key}}}}}"))
+        with pytest.raises(
+            PoolError, match="environment variable that api_key_env names is not set"
+        ) as caught:
+            _ = pool.models
+        assert key not in str(caught.value)
+
+
+def nested(levels: int) -> str:
+    return "models: " + "[" * levels
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+MERGED = "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("models: {a: {}}".encode("utf-16"), "not UTF-8 text"),
+        (b"models: {a: {model: \xff\xfe}}", "not UTF-8 text"),
+        (nested(4000).encode(), "nested deeper than 20 levels"),
+        (BOMB.encode() + b"models: {a: {capabilities: *a11}}", "more than 100000 values"),
+        (MERGED.encode() + b"models: {a: {options: *a39}}", "more than 100000 values"),
+        (b"models: &m {a: *m}", "stands for something that holds it"),
+        (b"x" * (2**20 + 1), "larger than 1 MB"),
+        (b"models: {a: {timeout: .inf}}", "timeout"),
+        (b"models: {a: {timeout: .nan}}", "timeout"),
+        (b"models: {a: {price: {input: .inf, output: 1}}}", "price.input"),
+        (b"models: {a: {max_tokens: " + b"9" * 5000 + b"}}", "cannot read|max_tokens"),
+        (b"models: {a: {max_concurrency: 0x" + b"f" * 5000 + b"}}", "max_concurrency"),
+        (b"models:\n  ? 0x" + b"f" * 5000 + b"\n  : {}", "name"),
+        (b"models: {2001-99-99: {}}", "cannot read"),
+        (b"models: {? [a] : {}}", "not YAML"),
+        (b'models: {a: {model: "\\ud83d"}}', "model"),
+        (b"models: {a: {base_url: {b: c}}}", "base_url"),
+        (b"models: {a: !!python/object:os.system {}}", "not YAML"),
+        (b"models: \x00", "not YAML"),
+        (b"a: 1\n---\nmodels: {a: {}}", "not YAML|non-empty"),
+    ],
+)
+def test_a_hostile_file_is_one_line_in_bounded_time(tmp_path: Path, data: bytes, says: str) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_bytes(data)
+    with pytest.raises(PoolError, match=says) as caught:
+        Pool.read(path)
+    assert len(str(caught.value)) < 400 + len(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.binary(max_size=200) | st.text(alphabet="[]{}:,&*!?|>-<=\"'#%@` \nab01", max_size=200).map(str.encode)
+)
+def test_any_bytes_are_a_pool_or_a_pool_error(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pool.yaml"
+        for whole in (data, b"models: {a: {" + data + b"}}", b"models:\n  a:\n    options: " + data):
+            path.write_bytes(whole)
+            with contextlib.suppress(PoolError):
+                Pool.read(path)
