@@ -207,12 +207,19 @@ def number(question: Question, answer: str) -> float:
     )
 
 
+_FRACTION = re.compile(r"[+-]?\d{1,30}\s*/\s*\d{1,30}")
+
+
 def _number(reference: object) -> float:
     if isinstance(reference, int | float):
-        return float(reference)
+        with contextlib.suppress(OverflowError):
+            return float(reference)
+        raise CalibrationError("the reference is too large a number")
     text = str(reference).rsplit("####", 1)[-1].strip()
-    with contextlib.suppress(ValueError, ZeroDivisionError):
-        return float(Fraction(text.replace(",", "")))
+    plain = text.replace(",", "")
+    with contextlib.suppress(ValueError, ArithmeticError):
+        # Fraction alone would work out 1e999999999 to its last digit.
+        return float(Fraction(plain)) if _FRACTION.fullmatch(plain) else float(plain)
     extracted = extract_answer(text) or extract_answer(f"Answer: {text}")
     if extracted is None or extracted.number is None:
         raise CalibrationError(f"the reference {text[:60]!r} is not a number")

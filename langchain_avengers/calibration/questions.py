@@ -165,6 +165,8 @@ def _messages(value: Any, where: str) -> tuple[Mapping[str, Any], ...]:
             raise CalibrationError(f"{where}: a message must have role and content")
         if role not in _ROLES:
             raise CalibrationError(f"{where}: message role {role!r} is none of {', '.join(sorted(_ROLES))}")
+        if not isinstance(message["content"], str | list):
+            raise CalibrationError(f"{where}: a message's content must be text, or a list of content parts")
         messages.append({"role": _ROLES[role], "content": message["content"]})
     if messages[-1]["role"] != "user":
         raise CalibrationError(f"{where}: the last message must be the user's")
@@ -211,7 +213,7 @@ def read_dataset(
     """
     if not isinstance(source, str | os.PathLike):
         for number, row in enumerate(source, 1):
-            yield row if isinstance(row, Question) else question_from(row, fields, where=f"question {number}")
+            yield row if isinstance(row, Question) else _checked(row, fields, f"question {number}")
         return
     name = os.fspath(source)
     if name.startswith("hf:"):
@@ -224,11 +226,25 @@ def read_dataset(
     try:
         for where, row in rows:
             empty = False
-            yield question_from(row, fields, where=where)
+            yield _checked(row, fields, where)
     except TableError as error:  # of the readers that score tables share
         raise CalibrationError(str(error)) from None
     if empty:
         raise CalibrationError(f"{name}: holds no questions")
+
+
+def _checked(row: Mapping[str, Any], fields: Mapping[str, str] | None, where: str) -> Question:
+    """A question that the store can hold. A row is anyone's data, so any mistake in it is told with its place."""
+    try:
+        question = question_from(row, fields, where=where)
+        question.to_json().encode()
+    except CalibrationError:
+        raise
+    except UnicodeEncodeError:
+        raise CalibrationError(f"{where}: holds half of a character (a lone surrogate)") from None
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise CalibrationError(f"{where}: cannot be read as a question: {type(error).__name__}") from None
+    return question
 
 
 def _local(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -119,6 +119,14 @@ def answered(out: Path) -> int:
         return 0
 
 
+def held(out: Path) -> list[tuple[Any, ...]]:
+    """Cells that a runner works on."""
+    try:
+        return read(out, "SELECT * FROM claims")
+    except sqlite3.OperationalError:  # not there yet
+        return []
+
+
 def attempts(out: Path) -> dict[str, dict[str, int]]:
     """Requests stored: model -> status -> count."""
     found: dict[str, dict[str, int]] = {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_avengers.calibration.questions import Question, question_from, read_dataset
+from langchain_avengers.calibration.graders import GRADERS, check_reference
+from langchain_avengers.calibration.questions import FIELDS, Question, question_from, read_dataset
 from langchain_avengers.errors import CalibrationError
 
 
@@ -131,3 +133,46 @@ def test_huggingface_folder_and_parquet(tmp_path: Path) -> None:
         list(read_dataset(f"hf:{tmp_path / 'splits'}"))
     with pytest.raises(CalibrationError, match="no split 'dev'"):
         list(read_dataset(f"hf:{tmp_path / 'splits'}@dev"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("q.jsonl", '{"query": "a"}'.encode("utf-16"), "line 1: not UTF-8 text"),
+        ("q.jsonl", b'{"query": "\\ud83d"}', "line 1: holds half of a character"),
+        ("q.jsonl", b'{"query": "a", "x": ' + b"[" * 100_000, "line 1: not readable JSON"),
+        ("q.jsonl", b'{"query": "a", "answer": ' + b"9" * 5000 + b"}", "line 1: not readable JSON"),
+        ("q.jsonl", b'{"query": "a", "choices": 3}', "line 1: choices must be a list"),
+        ("q.jsonl", b'{"query": "a", "choices": {"text": ["x"], "label": ["A", "B"]}}', "line 1: cannot be read"),
+        ("q.jsonl", b'{"query": [{"role": ["x"], "content": "a"}]}', "line 1: cannot be read"),
+        ("q.jsonl", b'{"query": [{"role": "user", "content": 3}]}', "line 1: a message's content"),
+        ("q.json", b"\xff\xfe[", "not UTF-8"),
+        ("q.json", b"[" * 100_000, "not readable JSON"),
+        ("q.csv", 'query\n"\ud83d"'.encode("utf-8", "surrogatepass"), "not UTF-8"),
+        ("q.csv", b'query\n"' + b"x" * 200_000, "line 1: is not CSV: field larger"),
+        ("q.csv", b"query\n\x00\x01", "line 2"),
+    ],
+)  # fmt: skip
+def test_a_hostile_dataset_is_one_line_with_its_place(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    if name == "q.csv" and b"\x00" in data:
+        with contextlib.suppress(CalibrationError):
+            list(read_dataset(path))
+        return
+    with pytest.raises(CalibrationError, match=says) as caught:
+        list(read_dataset(path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(path))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from([*FIELDS, "query", "messages", "role"]), json_values, max_size=5))
+def test_any_row_is_a_question_or_a_calibration_error(row: dict[str, Any]) -> None:
+    with contextlib.suppress(CalibrationError):
+        (question,) = read_dataset([row])
+        for grader in GRADERS:
+            with contextlib.suppress(CalibrationError):
+                check_reference(question, grader, 1)
