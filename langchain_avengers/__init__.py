@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from langchain_avengers.pipeline.middleware import AvengersMiddleware
     from langchain_avengers.pipeline.runnable import ClusterRouterRunnable
     from langchain_avengers.routing.decision import ModelScore, RoutingDecision
-    from langchain_avengers.routing.router import ClusterRouter, Explanation
+    from langchain_avengers.routing.explanation import Explanation
+    from langchain_avengers.routing.router import ClusterRouter
     from langchain_avengers.routing.table import ScoreTable
     from langchain_avengers.voting.answers import Answer, extract_answer
     from langchain_avengers.voting.voters import JudgeVoter, MajorityVoter, MedoidVoter, Sample, Vote
@@ -28,7 +29,7 @@ _HOME = {
     "RoutingDecision": "routing.decision",
     "ScoreTable": "routing.table",
     "ClusterRouter": "routing.router",
-    "Explanation": "routing.router",
+    "Explanation": "routing.explanation",
     "ClusterRouterRunnable": "pipeline.runnable",
     "create_avengers_graph": "pipeline.graph",
     "ChatAvengers": "pipeline.chat_model",

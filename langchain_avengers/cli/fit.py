@@ -49,9 +49,9 @@ def command(
     Every row is used. Keep the rows for avengers evaluate in other files. With --vectors nothing is embedded, and the
     router records no embedding model unless --embeddings names the one that made the vectors.
     """
-    from langchain_avengers.cli.describe import describe
     from langchain_avengers.routing.router import ClusterRouter
     from langchain_avengers.routing.streaming import fit_parquet
+    from langchain_avengers.routing.summary import summarise
 
     router = ClusterRouter(
         n_clusters=_clusters(clusters),
@@ -79,7 +79,7 @@ def command(
             router.fit(table, model, vectors=found)
             score = router.score(table, vectors=found)
         router.save(out)
-    about = describe(router)
+    about = summarise(router.fitted_).to_dict()
     if json:
         output.print_json({"router": out, "rows": router.n_rows_, "score_on_these_rows": score, **about})
         return

@@ -11,10 +11,10 @@ def command(router: common.RouterPath, json: common.Json = False) -> None:
 
     The files are checked: a damaged or foreign router is an error. Nothing is embedded.
     """
-    from langchain_avengers.cli.describe import describe
+    from langchain_avengers.routing.summary import summarise
 
     fitted = common.load_router(router)
-    about = describe(fitted)
+    about = summarise(fitted.fitted_).to_dict()
     if json:
         output.print_json({"router": router, **about})
         return

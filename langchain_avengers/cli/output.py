@@ -114,7 +114,7 @@ def print_rich(found: RenderableType) -> None:
 
 
 def print_models(models: Iterable[Mapping[str, Any]]) -> None:
-    """Print the models of `describe.describe`."""
+    """Print the models of a `RouterSummary`."""
     rows = [(m["name"], m["score"], m["rows"], m["cost"], m["clusters_led"]) for m in models]
     print_table(("model", "mean score", "rows", "cost, $", "clusters led"), rows)
 

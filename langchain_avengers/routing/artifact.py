@@ -14,9 +14,10 @@ import json
 import math
 import os
 from contextlib import suppress
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,9 @@ from langchain_avengers._files import sync_folder, write_whole
 from langchain_avengers.errors import ArtifactError, RouterError
 from langchain_avengers.routing.card import router_card
 from langchain_avengers.routing.hub import download, is_hub_name
+from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.scoring import ClusterStats
-
-if TYPE_CHECKING:
-    from langchain_avengers.routing.router import ClusterRouter
+from langchain_avengers.routing.state import Calibration, Clustering, Embedder, FittedRouter, Linear
 
 SCHEMA_VERSION = 1
 JSON_NAME, ARRAY_NAME, CARD_NAME = "router.json", "centroids.npy", "README.md"
@@ -36,32 +36,32 @@ _KIND = "langchain-avengers router"
 _STATS = tuple(ClusterStats.__dataclass_fields__)
 
 
-def save(router: ClusterRouter, path: str | os.PathLike[str]) -> None:
+def save(state: FittedRouter, path: str | os.PathLike[str]) -> None:
     """Write a fitted router; `ClusterRouter.save` says how."""
     folder = Path(path)
-    state, array = _state(router)
+    fields, array = _fields(state)
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     payload = buffer.getvalue()
-    state["array"]["sha256"] = sha256(payload).hexdigest()
+    fields["array"]["sha256"] = sha256(payload).hexdigest()
     try:
         # The new array is laid beside the old one under a name that tells its digest; replacing router.json is the one
         # step that counts; then the array takes its plain name. Whenever this is cut off, router.json finds its array.
-        pending = folder / _pending_name(state["array"]["sha256"])
+        pending = folder / _pending_name(fields["array"]["sha256"])
         write_whole(pending, payload)
         write_whole(
-            folder / JSON_NAME, json.dumps(state, indent=1, ensure_ascii=False, allow_nan=False).encode()
+            folder / JSON_NAME, json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False).encode()
         )
         os.replace(pending, folder / ARRAY_NAME)
         sync_folder(folder)
-        write_whole(folder / CARD_NAME, router_card(router).encode())
+        write_whole(folder / CARD_NAME, router_card(state).encode())
         for left_over in folder.glob("centroids-*.npy"):
             left_over.unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(f"{folder}: the router cannot be written: {error.strerror or error}") from error
 
 
-def load(path: str | os.PathLike[str]) -> ClusterRouter:
+def load(path: str | os.PathLike[str]) -> FittedRouter:
     """Read a router; `ClusterRouter.load` says how."""
     folder = Path(path)
     if is_hub_name(path):
@@ -84,58 +84,60 @@ def _pending_name(digest: str) -> str:
     return f"centroids-{digest[:16]}.npy"
 
 
-def _state(router: ClusterRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
+def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    """The content of `router.json` but for the array's digest, and the array."""
     from langchain_avengers import __version__
 
-    blocks = [part.centroids for part in router._clusterings]
-    if router._linear is not None:
-        blocks.append(router._linear[0])
-    if router._probe is not None:
-        blocks.append(router._probe[None, :])
+    linear, probe, calibration = state.linear, state.embedder.probe, state.calibration
+    blocks = [part.centroids for part in state.clusterings]
+    if linear is not None:
+        blocks.append(linear.weights)
+    if probe is not None:
+        blocks.append(probe[None, :])
     array = np.ascontiguousarray(np.vstack(blocks), dtype=np.float32)
-    finite = math.isfinite(router.novelty_distance_)
-    state = {
+    digests = calibration.query_digests
+    fields = {
         "kind": _KIND,
         "schema_version": SCHEMA_VERSION,
         "package_version": __version__,
         "embedding": {
-            "name": router._embeddings_name,
-            "dimension": int(array.shape[1]),
-            "fingerprint": None
-            if router._probe is None
-            else sha256(router._probe.tobytes()).hexdigest()[:16],
+            "name": state.embedder.name,
+            "dimension": state.width,
+            "fingerprint": None if probe is None else sha256(probe.tobytes()).hexdigest()[:16],
         },
         "array": {
             "file": ARRAY_NAME,
             "shape": list(array.shape),
-            "clusters": [len(part.centroids) for part in router._clusterings],
-            "linear": 0 if router._linear is None else len(router.models_),
-            "probe": 0 if router._probe is None else 1,
+            "clusters": [len(part.centroids) for part in state.clusterings],
+            "linear": 0 if linear is None else len(state.models),
+            "probe": 0 if probe is None else 1,
         },
-        "models": router.models_,
-        "parameters": router.get_params(),
-        "novelty_distance": router.novelty_distance_ if finite else None,
+        "models": state.models,
+        "parameters": asdict(state.parameters),
+        "novelty_distance": state.novelty_distance if math.isfinite(state.novelty_distance) else None,
         "linear": None
-        if router._linear is None
-        else {"share": router.linear_share_, "intercepts": router._linear[1].tolist()},
+        if linear is None
+        else {"share": linear.share, "intercepts": linear.intercepts.tolist()},
         "calibration": {
-            "rows": router.n_rows_,
-            "curve": router.curve_,
-            "cluster_tasks": router.cluster_tasks_,
-            "tasks": router._tasks,
-            "task_statistics": {name: getattr(router._by_task, name).tolist() for name in _STATS},
-            "examples": router.examples_,
+            "rows": calibration.n_rows,
+            "curve": calibration.curve,
+            "cluster_tasks": calibration.cluster_tasks,
+            "tasks": calibration.tasks,
+            "task_statistics": _plain(calibration.by_task),
+            "examples": calibration.examples,
             "query_digests": None
-            if router._ids is None
-            else base64.b64encode(router._ids.astype("<u8").tobytes()).decode(),
+            if digests is None
+            else base64.b64encode(digests.astype("<u8").tobytes()).decode(),
         },
         # readable for people; what is read back are the sums below
-        "scores": np.round(router.cluster_scores_.astype(float), 4).tolist(),
-        "statistics": [
-            {name: getattr(part.stats, name).tolist() for name in _STATS} for part in router._clusterings
-        ],
+        "scores": np.round(state.cluster_scores.astype(float), 4).tolist(),
+        "statistics": [_plain(part.stats) for part in state.clusterings],
     }
-    return state, array
+    return fields, array
+
+
+def _plain(stats: ClusterStats) -> dict[str, Any]:
+    return {name: getattr(stats, name).tolist() for name in _STATS}
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -213,9 +215,7 @@ def _stats(sums: dict[str, Any], shape: tuple[int, int], what: str) -> ClusterSt
     return ClusterStats(*arrays)
 
 
-def _router(state: dict[str, Any], array: NDArray[np.float32]) -> ClusterRouter:
-    from langchain_avengers.routing.router import Clustering, ClusterRouter
-
+def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
     layout, models = state["array"], state["models"]
     clusters: list[int] = layout["clusters"]
     if not models or not all(isinstance(name, str) for name in models) or len(set(models)) != len(models):
@@ -229,41 +229,43 @@ def _router(state: dict[str, Any], array: NDArray[np.float32]) -> ClusterRouter:
         or array.shape[1] != state["embedding"]["dimension"]
     ):
         raise ValueError("the array does not have the rows or the dimension it is said to have")
-    router = ClusterRouter(**state["parameters"])
-    router._check_params()
-    router.models_ = list(models)
-    router._clusterings = []
+    parameters = Parameters(**state["parameters"])
+    parameters.check()
+    clusterings = []
     start = 0
     for n_clusters, sums in zip(clusters, state["statistics"], strict=True):
         stats = _stats(sums, (n_clusters, len(models)), "statistics have another shape than clusters")
-        router._clusterings.append(Clustering(array[start : start + n_clusters], stats))
+        clusterings.append(Clustering(array[start : start + n_clusters], stats))
         start += n_clusters
-    router._linear, router.linear_share_ = None, 0.0
+    linear = None
     if layout["linear"]:
         intercepts = np.asarray(state["linear"]["intercepts"], dtype=np.float64)
         if intercepts.shape != (len(models),) or not np.isfinite(intercepts).all():
             raise ValueError("linear intercepts are not one finite number a model")
-        router._linear = (array[start : start + len(models)].copy(), intercepts)
-        router.linear_share_ = float(state["linear"]["share"])
+        linear = Linear(array[start : start + len(models)], intercepts, float(state["linear"]["share"]))
         start += len(models)
-    router._probe = array[start].copy() if layout["probe"] else None
-    router._embeddings_name = state["embedding"]["name"]
-    limit = state["novelty_distance"]
-    router.novelty_distance_ = math.inf if limit is None else float(limit)
-    calibration = state["calibration"]
-    router.n_rows_ = int(calibration["rows"])
-    router.curve_ = calibration["curve"]
-    router.cluster_tasks_ = calibration["cluster_tasks"]
-    router.examples_ = calibration["examples"]
-    router._tasks = calibration["tasks"]
-    router._by_task = _stats(
-        calibration["task_statistics"],
-        (len(router._tasks), len(models)),
-        "statistics by task have another shape than tasks",
-    )
+    limit, calibration = state["novelty_distance"], state["calibration"]
     digests = calibration["query_digests"]
-    router._ids = (
-        None if digests is None else np.frombuffer(base64.b64decode(digests, validate=True), dtype="<u8")
+    return FittedRouter(
+        parameters=parameters,
+        models=tuple(models),
+        clusterings=tuple(clusterings),
+        linear=linear,
+        novelty_distance=math.inf if limit is None else float(limit),
+        calibration=Calibration(
+            n_rows=int(calibration["rows"]),
+            curve=tuple(calibration["curve"]),
+            cluster_tasks=tuple(calibration["cluster_tasks"]),
+            examples=tuple(map(tuple, calibration["examples"])),
+            tasks=tuple(calibration["tasks"]),
+            by_task=_stats(
+                calibration["task_statistics"],
+                (len(calibration["tasks"]), len(models)),
+                "statistics by task have another shape than tasks",
+            ),
+            query_digests=None
+            if digests is None
+            else np.frombuffer(base64.b64decode(digests, validate=True), dtype="<u8"),
+        ),
+        embedder=Embedder(state["embedding"]["name"], array[start] if layout["probe"] else None),
     )
-    router._prepare()
-    return router

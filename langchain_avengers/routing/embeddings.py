@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_avengers.errors import RouterError
+from langchain_avengers.errors import ArtifactError, RouterError
+from langchain_avengers.routing.state import Embedder
+from langchain_avengers.routing.vectors import Vectors, unit_vectors
 from langchain_avengers.weights import MINILM, canonical_name, find_weights, quiet_loading
 
 if TYPE_CHECKING:
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_VARIABLE = "AVENGERS_EMBEDDINGS"
 DEFAULT = MINILM.hub
+
+PROBE = "Which planet is closest to the sun, and why is it not the hottest?"
+"""The sentence whose embedding, kept in the artefact, tells one embedder from another."""
 
 _loaded: dict[Path, HuggingFaceEmbeddings] = {}
 _lock = threading.Lock()
@@ -92,3 +98,46 @@ def embeddings_name(embeddings: Embeddings) -> str:
     if Path(model).expanduser().is_dir():
         model = canonical_name(Path(model))
     return model if kind == "HuggingFaceEmbeddings" else f"{kind}:{model}"
+
+
+def recorded(embeddings: Embeddings) -> Embedder:
+    """What tells this embedder from another: its name, and its embedding of the sentence `PROBE`."""
+    probe = unit_vectors([embeddings.embed_query(PROBE)])[0]
+    return Embedder(embeddings_name(embeddings), probe)
+
+
+def check_embedder(embeddings: Embeddings, expected: Embedder, width: int) -> None:
+    """Refuse an embedder that does not embed the sentence `PROBE` as the one recorded.
+
+    Raises:
+        ArtifactError: The vectors have another length than `width`, or another direction.
+    """
+    vector = embeddings.embed_query(PROBE)
+    if len(vector) != width:
+        raise ArtifactError(
+            f"the embedder gives {len(vector)} dimensions, the router was fitted with {width}"
+            + (f" of {expected.name}" if expected.name else "")
+        )
+    if expected.probe is None:
+        return
+    cosine = float(unit_vectors([vector])[0] @ expected.probe)
+    if not cosine >= 0.99:
+        raise ArtifactError(
+            f"this is not the embedder the router was fitted with ({expected.name}): a fixed sentence's "
+            f"embedding has cosine {cosine:.3f} to the recorded one; pass that embedder, or fit again"
+        )
+
+
+def embed_texts(embeddings: Embeddings, texts: Sequence[str], width: int | None = None) -> Vectors:
+    """The texts' embeddings, shape (n, d) float32, each of length 1; equal texts are embedded once.
+
+    Raises:
+        RouterError: The embedder gave another number of vectors, vectors of another length than `width`, or one
+            without a direction.
+    """
+    distinct = list(dict.fromkeys(texts))
+    place = {text: row for row, text in enumerate(distinct)}
+    embedded = embeddings.embed_documents(distinct)
+    if len(embedded) != len(distinct):
+        raise RouterError(f"the embedder gave {len(embedded)} vectors for {len(distinct)} texts")
+    return unit_vectors(embedded, width)[[place[text] for text in texts]]

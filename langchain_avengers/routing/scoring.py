@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 SCORINGS = ("mean", "rank", "balanced")
 
 
-@dataclass
+@dataclass(frozen=True)
 class ClusterStats:
     """Sums over the calibration rows of each cluster, all of shape (K, M) float64, where M is the number of models.
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from langchain_avengers._arrays import row_norms
 from langchain_avengers.errors import TableError
 from langchain_avengers.routing.clusterers import group_means, nearest
+from langchain_avengers.routing.fitting import count_tasks, task_sums
 from langchain_avengers.routing.readers.files import parquet_library
 from langchain_avengers.routing.scoring import ClusterStats
+from langchain_avengers.routing.state import Clustering, FittedRouter
 from langchain_avengers.routing.table import ScoreTable
+from langchain_avengers.routing.vectors import Vectors, unit_vectors
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from langchain_avengers.routing.router import ClusterRouter
-
-Vectors = NDArray[np.float32]
 
 _SAMPLE = 25_000
 _BINS = 1 << 16  # of the distances of all rows, which are in [0, 2]
@@ -82,19 +83,19 @@ def fit_parquet(
 
     width = parts[0].shape[1]
     del tables, parts
-    _move_centroids(router, files, vectors, width, batch_rows)
-    _sum_up(router, files, vectors, width, batch_rows)
-    router.n_rows_ = n_rows
-    router._ids = None
-    router._prepare()
+    sample = router.fitted_
+    router.fitted_ = _sum_up(
+        sample, _moved(sample, files, vectors, width, batch_rows), files, vectors, batch_rows
+    )
     return router
 
 
-def _move_centroids(
-    router: ClusterRouter, files: Sequence[Path], vectors: str, width: int, batch_rows: int
-) -> None:
-    moving = [part.centroids.astype(np.float64) for part in router._clusterings]
-    weights = [part.stats.counts.max(axis=1) for part in router._clusterings]  # the sample's rows
+def _moved(
+    sample: FittedRouter, files: Sequence[Path], vectors: str, width: int, batch_rows: int
+) -> list[Vectors]:
+    """The sample's centroids of each clustering, moved by all rows."""
+    moving = [part.centroids.astype(np.float64) for part in sample.clusterings]
+    weights = [part.stats.counts.max(axis=1) for part in sample.clusterings]  # the sample's rows
     for file, batch in _batches(files, batch_rows, [vectors]):
         X = _vectors(file, batch, vectors, width)
         for centroids, weight in zip(moving, weights, strict=True):
@@ -103,34 +104,49 @@ def _move_centroids(
             weight[used] += n
             step = group_means(X, labels, len(used)) - centroids[used]
             centroids[used] += step * (n / weight[used])[:, None]
-    for part, centroids in zip(router._clusterings, moving, strict=True):
-        part.centroids = np.ascontiguousarray(centroids, dtype=np.float32)
+    return [np.ascontiguousarray(centroids, dtype=np.float32) for centroids in moving]
 
 
-def _sum_up(router: ClusterRouter, files: Sequence[Path], vectors: str, width: int, batch_rows: int) -> None:
-    for part in router._clusterings:
-        part.stats = ClusterStats.zeros(len(part.centroids), len(router.models_))
-    router._tasks, router._by_task = [], ClusterStats.zeros(0, len(router.models_))
-    tasks: Counter[tuple[int, str]] = Counter()
+def _sum_up(
+    sample: FittedRouter, moved: list[Vectors], files: Sequence[Path], vectors: str, batch_rows: int
+) -> FittedRouter:
+    """The router with these centroids and the sums over all rows."""
+    models, quantile = list(sample.models), sample.parameters.novelty_quantile
+    sums = [ClusterStats.zeros(len(centroids), len(models)) for centroids in moved]
+    by_task: tuple[Sequence[str], ClusterStats] | None = None
+    counted: Counter[tuple[int, str]] = Counter()
     distances = np.zeros(_BINS, dtype=np.int64)
+    n_rows = 0
     for file, batch in _batches(files, batch_rows):
-        table = _table(file, batch, vectors).select_models(router.models_)
-        X = _vectors(file, batch, vectors, width)
-        router._note_tasks(table)
-        for number, part in enumerate(router._clusterings):
-            labels = nearest(X, part.centroids)
-            part.stats = part.stats + ClusterStats.of(table, labels, len(part.centroids))
+        table = _table(file, batch, vectors).select_models(models)
+        X = _vectors(file, batch, vectors, sample.width)
+        n_rows += len(table)
+        by_task = task_sums(table, models, by_task)
+        for number, centroids in enumerate(moved):
+            labels = nearest(X, centroids)
+            sums[number] = sums[number] + ClusterStats.of(table, labels, len(centroids))
             if number == 0:
-                apart = row_norms(X - part.centroids[labels])
-                distances += np.histogram(apart, _BINS, (0, 2))[0]
-                tasks.update(zip(labels.tolist(), table.tasks or (), strict=False))
-    router.cluster_tasks_ = [{} for _ in router._clusterings[0].centroids]
-    for (label, task), n in sorted(tasks.items()):
-        router.cluster_tasks_[label][task] = n
-    if router.novelty_quantile is not None:
+                distances += np.histogram(row_norms(X - centroids[labels]), _BINS, (0, 2))[0]
+                counted.update(zip(labels.tolist(), table.tasks or (), strict=False))
+    limit = sample.novelty_distance
+    if quantile is not None:
         below = np.cumsum(distances)
-        place = int(np.searchsorted(below, router.novelty_quantile * below[-1]))
-        router.novelty_distance_ = 2 * (place + 1) / _BINS  # the bin's far end
+        place = int(np.searchsorted(below, quantile * below[-1]))
+        limit = 2 * (place + 1) / _BINS  # the bin's far end
+    assert by_task is not None, "there are rows: they were counted"
+    return replace(
+        sample,
+        clusterings=tuple(Clustering(centroids, stats) for centroids, stats in zip(moved, sums, strict=True)),
+        novelty_distance=limit,
+        calibration=replace(
+            sample.calibration,
+            n_rows=n_rows,
+            cluster_tasks=count_tasks(counted, len(moved[0])),
+            tasks=tuple(by_task[0]),
+            by_task=by_task[1],
+            query_digests=None,
+        ),
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -186,8 +202,6 @@ def _vectors(path: Path, batch: Any, vectors: str, width: int | None = None) -> 
     """The batch's unit vectors, shape (n, d)."""
     import pyarrow.compute as pc
 
-    from langchain_avengers.routing.router import unit_rows
-
     column = batch.column(vectors)
     try:
         lengths = pc.unique(pc.list_value_length(column)).to_pylist()
@@ -196,4 +210,4 @@ def _vectors(path: Path, batch: Any, vectors: str, width: int | None = None) -> 
         raise TableError(f"{path}: column {vectors!r} does not hold lists of numbers: {error}") from None
     if column.null_count or len(lengths) > 1 or width not in (None, *lengths):
         raise TableError(f"{path}: column {vectors!r} holds rows without a vector, or of different lengths")
-    return unit_rows(flat.reshape(len(column), -1), None)
+    return unit_vectors(flat.reshape(len(column), -1))

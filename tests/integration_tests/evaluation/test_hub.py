@@ -103,7 +103,7 @@ def saved(tmp_path):
     folder = tmp_path / "router"
     folder.mkdir()
     router = fitted(90, n_clusters=3)
-    (folder / "README.md").write_text(router_card(router), encoding="utf-8")
+    (folder / "README.md").write_text(router_card(router.fitted_), encoding="utf-8")
     (folder / "router.json").write_text('{"schema_version": 1}', encoding="utf-8")
     np.save(folder / "centroids.npy", router.centroids_, allow_pickle=False)
     (folder / "notes.env").write_text("SECRET=1", encoding="utf-8")
@@ -149,7 +149,7 @@ def test_hub_names(tmp_path, monkeypatch):
 
 
 def test_the_card_is_what_hubs_read():
-    card = router_card(fitted(90, n_clusters=3))
+    card = router_card(fitted(90, n_clusters=3).fitted_)
     head, rest = card.removeprefix("---\n").split("\n---\n", 1)
     assert "library_name: langchain-avengers" in head
     assert "| maker/all-round | 0." in rest
@@ -161,7 +161,7 @@ def test_the_card_is_what_hubs_read():
     table, vectors = make_table(30, costs=False)
     from langchain_avengers import ClusterRouter
 
-    assert "$ per 1000" not in router_card(ClusterRouter(n_clusters=2).fit(table, vectors=vectors))
+    assert "$ per 1000" not in router_card(ClusterRouter(n_clusters=2).fit(table, vectors=vectors).fitted_)
 
 
 def test_a_router_pushes_itself_and_loads_by_name(server, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 
 from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.cli import common, output
-from langchain_avengers.cli.describe import describe
+from langchain_avengers.routing.summary import summarise
 from tests.fakes import HashEmbeddings
 from tests.unit_tests.cli.conftest import FACTS, SUMS, Run
 
@@ -169,7 +169,7 @@ def test_checks_name_what_to_look_out_for() -> None:
         ["x", "y", "z"], ["a", "b", "c"], [[1, 0, 0], [0, 1, 0], [1, 0, 0.5]], costs=[[1, None, 1]] * 3
     )
     router = ClusterRouter(n_clusters=2).fit(table, vectors=np.eye(3))
-    checks = "\n".join(describe(router)["checks"])
+    checks = "\n".join(summarise(router.fitted_).checks)
     assert "no embedding model is recorded" in checks
     assert "clusters with fewer than 10 rows: " in checks
     assert "the lead is within two standard errors: " in checks

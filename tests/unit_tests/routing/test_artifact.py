@@ -242,3 +242,21 @@ def test_a_killed_process_leaves_a_whole_router(tmp_path: Path) -> None:
         process.wait()
         process.stdout.close()
         ClusterRouter.load(tmp_path / "r").route_vector(np.ones(12))
+
+
+@pytest.mark.parametrize("name", ["defaults", "three_clusters", "rank"])
+def test_a_router_of_version_0_1_0_decides_as_it_did(name: str) -> None:
+    folder = Path(__file__).parent / "routers_0_1_0" / name
+    router = ClusterRouter.load(folder)
+    kept = json.loads((folder / "decisions.json").read_text())
+    for vector, expected in zip(kept["vectors"], kept["decisions"], strict=True):
+        found = router.route_vector(vector).to_dict()
+        assert found["chosen"] == expected["chosen"]
+        assert [cluster for cluster, _ in found["clusters"]] == [
+            cluster for cluster, _ in expected["clusters"]
+        ]
+        assert found["novel"] == expected["novel"]
+        assert found["distance"] == pytest.approx(expected["distance"], abs=1e-5)
+        for ours, theirs in zip(found["ranking"], expected["ranking"], strict=True):
+            assert ours["name"] == theirs["name"]
+            assert ours["score"] == pytest.approx(theirs["score"], abs=1e-5)

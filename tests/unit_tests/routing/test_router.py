@@ -17,6 +17,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_avengers import ClusterRouter, RoutingDecision, ScoreTable
 from langchain_avengers.errors import ArtifactError, RouterError
 from langchain_avengers.routing.clusterers import CLUSTERERS
+from langchain_avengers.routing.embeddings import check_embedder
 from langchain_avengers.routing.scoring import ClusterStats
 
 RNG = np.random.default_rng(0)
@@ -75,7 +76,7 @@ def test_rank_rule_agrees_row_by_row_with_plain_python() -> None:
     router = ClusterRouter(n_clusters=9, scoring="rank", top_k=1, beta=6, novelty_quantile=None).fit(
         table, vectors=X
     )
-    raw = router._clusterings[0].stats.means(0.0)
+    raw = router.fitted_.stats.means(0.0)
     overall = [float(np.mean(table.scores[:, m])) for m in range(5)]
     queries = rng.standard_normal((200, 12))
     chosen = router.choose(queries)
@@ -414,9 +415,9 @@ def test_the_linear_part_follows_an_update() -> None:
     flipped = ScoreTable(
         [f"f{i}" for i in range(len(X) * 3)], table.models, np.tile(1 - table.scores, (3, 1))
     )
-    before = router._linear[0].copy()
+    before = router.fitted_.linear.weights.copy()
     router.update(flipped, vectors=np.tile(X, (3, 1)))
-    assert (before * router._linear[0]).sum() < (before * before).sum() * 0.5
+    assert (before * router.fitted_.linear.weights).sum() < (before * before).sum() * 0.5
 
 
 def test_scores_by_task_follow_every_change() -> None:
@@ -497,7 +498,7 @@ def test_a_wrong_embedder_is_refused_when_asked_to_route() -> None:
     table, _, _, _ = blobs()
     router = ClusterRouter(n_clusters=2).fit(table, DeterministicFakeEmbedding(size=8))
     with pytest.raises(ArtifactError, match="gives 9 dimensions"):
-        router._check_embeddings(DeterministicFakeEmbedding(size=9))
+        check_embedder(DeterministicFakeEmbedding(size=9), router.fitted_.embedder, router.fitted_.width)
 
 
 def test_a_joining_model_of_few_rows_is_expected_at_the_clusters_level() -> None:

@@ -1,0 +1,182 @@
+"""A fitted router as plain, immutable data: arrays and names, and what follows from them directly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_avengers._arrays import ratio
+from langchain_avengers.errors import RouterError
+from langchain_avengers.routing.choose_k import CurvePoint
+from langchain_avengers.routing.parameters import Parameters
+from langchain_avengers.routing.scoring import ClusterStats
+from langchain_avengers.routing.vectors import Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """One clustering of the calibration rows.
+
+    Attributes:
+        centroids: Shape (K, d) float32, not re-normalised. K may differ between the clusterings of a router.
+        stats: The models' sums in each cluster.
+    """
+
+    centroids: Vectors
+    stats: ClusterStats
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A ridge regression of each model's score on the query's unit vector.
+
+    Attributes:
+        weights: Shape (M, d) float32.
+        intercepts: Shape (M,) float64.
+        share: Its share in a model's expected score, in (0, 1).
+    """
+
+    weights: Vectors
+    intercepts: NDArray[np.float64]
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """The embedder a router was fitted with: what tells it from another.
+
+    Attributes:
+        name: As `embeddings_name` gives it; None when the router was fitted on vectors alone.
+        probe: Its unit embedding of the fixed sentence `PROBE`, shape (d,) float32; None when it is not known.
+    """
+
+    name: str | None = None
+    probe: Vectors | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a router remembers of its calibration rows. It explains decisions and does not change them.
+
+    Attributes:
+        n_rows: Number of rows.
+        curve: The cross-validated score of each candidate K; empty when K was given.
+        cluster_tasks: For each cluster of the first clustering, its rows by task.
+        examples: For each cluster of the first clustering, up to three queries, the nearest to the centroid first.
+        tasks: The T tasks in order; one without a name stands for the rows of a table without tasks.
+        by_task: The models' sums in each task, shapes (T, M).
+        query_digests: Sorted 64-bit digests of the queries, shape (q,); None when they are not kept.
+    """
+
+    n_rows: int
+    curve: tuple[CurvePoint, ...]
+    cluster_tasks: tuple[Mapping[str, int], ...]
+    examples: tuple[tuple[str, ...], ...]
+    tasks: tuple[str, ...]
+    by_task: ClusterStats
+    query_digests: NDArray[np.uint64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRouter:
+    """All that a fitted router is. A change of the pool makes a new one.
+
+    Attributes:
+        parameters: Those it was fitted with.
+        models: Names of the M models.
+        clusterings: One or more; a model's expected score is the mean over them. The first is the one shown.
+        linear: The linear part, if there is one.
+        novelty_distance: Distance to the nearest centroid beyond which a query is novel; infinity for never.
+        calibration: What is remembered of the calibration rows.
+        embedder: What the queries were embedded with.
+    """
+
+    parameters: Parameters
+    models: tuple[str, ...]
+    clusterings: tuple[Clustering, ...]
+    linear: Linear | None
+    novelty_distance: float
+    calibration: Calibration
+    embedder: Embedder = field(default_factory=Embedder)
+
+    @property
+    def centroids(self) -> Vectors:
+        """Centroids of the first clustering, shape (K, d)."""
+        return self.clusterings[0].centroids
+
+    @property
+    def stats(self) -> ClusterStats:
+        """Sums of the first clustering."""
+        return self.clusterings[0].stats
+
+    @property
+    def width(self) -> int:
+        """d, the length of a query's vector."""
+        return int(self.centroids.shape[1])
+
+    @cached_property
+    def cluster_scores(self) -> NDArray[np.float32]:
+        """Posterior mean score of each model in each cluster of the first clustering, shape (K, M)."""
+        return self.stats.means(self.parameters.prior_strength).astype(np.float32)
+
+    @cached_property
+    def cluster_stderrs(self) -> NDArray[np.float64]:
+        """Standard error of each of `cluster_scores`; NaN where fewer than two rows stand behind it."""
+        return self.stats.stderrs(self.parameters.prior_strength)
+
+    @property
+    def global_scores(self) -> NDArray[np.float32]:
+        """Mean score of each model over all its calibration rows, shape (M,)."""
+        return self.stats.global_scores.astype(np.float32)
+
+    @property
+    def task_scores(self) -> NDArray[np.float32]:
+        """Mean score of each model in each task, shape (T, M); NaN where not measured."""
+        by_task = self.calibration.by_task
+        return ratio(by_task.sums, by_task.counts).astype(np.float32)
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """The models in the order that decides ties, shape (M,): global mean score, then cost, then name.
+
+        An unknown cost comes last.
+        """
+        scores, costs = self.stats.global_scores, self.stats.global_costs
+        ranked = sorted(
+            range(len(self.models)),
+            key=lambda m: (
+                -round(float(scores[m]), 9),
+                math.inf if math.isnan(costs[m]) else costs[m],
+                self.models[m],
+            ),
+        )
+        return np.array(ranked, dtype=np.intp)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ between routers that could decide differently."""
+        digest = sha256(repr((self.models, asdict(self.parameters), self.embedder.name)).encode())
+        for part in self.clusterings:
+            digest.update(part.centroids.tobytes())
+            for sums in fields(part.stats):
+                digest.update(getattr(part.stats, sums.name).tobytes())
+        if self.linear is not None:
+            digest.update(self.linear.weights.tobytes() + self.linear.intercepts.tobytes())
+            digest.update(repr(self.linear.share).encode())
+        digest.update(repr(self.novelty_distance).encode())
+        return digest.hexdigest()[:16]
+
+    def check_models(self, names: Iterable[str]) -> None:
+        """Refuse names that are not among the models."""
+        unknown = [name for name in names if name not in self.models]
+        if unknown:
+            raise RouterError(
+                f"the router does not know {', '.join(map(repr, unknown))}; "
+                f"it knows {', '.join(map(repr, self.models))}"
+            )
