@@ -104,6 +104,11 @@ def may_pass(error: BaseException) -> bool:
     return not isinstance(error, _NEVER_PASSES)
 
 
+def blames_query(error: BaseException) -> bool:
+    """Whether the provider refused the query itself (a filter, its length): other queries may well pass."""
+    return status_of(error) in (400, 413, 422)
+
+
 def retry_after(error: BaseException) -> float | None:
     """Seconds that a server asked to wait, by the Retry-After header of its response.
 

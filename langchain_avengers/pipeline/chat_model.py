@@ -39,7 +39,8 @@ from typing_extensions import Unpack
 
 from langchain_avengers._compat import usage_counters
 from langchain_avengers.errors import PoolError
-from langchain_avengers.pipeline.controlled import ControlledChatModel, areported, reported, take_parent
+from langchain_avengers.pipeline.controlled import ControlledChatModel, areported, reported, take_outer_call
+from langchain_avengers.pipeline.health import ModelHealth
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
 from langchain_avengers.pipeline.pool_model import CallOptions, GivenTools, PoolModel
 from langchain_avengers.pipeline.sampling import as_chunk
@@ -51,6 +52,7 @@ from langchain_avengers.providers import describe
 
 T = TypeVar("T")
 ROUTER_VARIABLE = "AVENGERS_ROUTER"
+_NOT_OF_ANSWERS = {"inner_callbacks", "progress", "timeout", "max_concurrency", "rest_after", "rest_seconds"}
 _TOOL_CHOICES = ("auto", "none", "any", "required")
 
 
@@ -165,8 +167,7 @@ class ChatAvengers(ControlledChatModel, Settings):
         fields = {
             name: _plain(getattr(self, name))
             for name in Settings.model_fields
-            if name not in ("inner_callbacks", "progress", "timeout", "max_concurrency")
-            and getattr(self, name) is not None
+            if name not in _NOT_OF_ANSWERS and getattr(self, name) is not None
         }
         return {
             **fields,
@@ -212,6 +213,10 @@ class ChatAvengers(ControlledChatModel, Settings):
             elif all(isinstance(v, int) for v in values):
                 shared[key] = min(values)
         return cast(ModelProfile, shared) or None
+
+    def health(self) -> dict[str, ModelHealth]:
+        """How each model is doing: whether it rests, how many queries it answered and failed, its last error."""
+        return self._pipeline.health()
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of the text, as the first member that can tell counts them."""
@@ -353,7 +358,8 @@ class ChatAvengers(ControlledChatModel, Settings):
             controls["allowed_models"] = [only]
         settings = self.controlled(controls)
         trace, emit = Trace(None, settings.inner_callbacks), None
-        manager: Any = run_manager or take_parent()
+        outer = take_outer_call()
+        manager: Any = run_manager or outer.parent
         if manager is not None:
             run_id = manager.run_id if run_manager is not None else manager.parent_run_id
             trace = Trace.under(run_id, manager, settings.inner_callbacks)
@@ -370,6 +376,7 @@ class ChatAvengers(ControlledChatModel, Settings):
             emit=emit,
             hidden=usage_counters() if settings.inner_callbacks == "tracers" else (),
             streams=streams,
+            config=RunnableConfig(configurable=dict(outer.configurable)),
         )
 
     def _generate(

@@ -5,9 +5,10 @@ LangChain gives `_generate` neither the config's `configurable` nor, while it st
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackManager, CallbackManager
@@ -20,7 +21,15 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_avengers.pipeline.settings import CONTROLS
 
-_parent: ContextVar[BaseCallbackManager | None] = ContextVar("avengers_parent", default=None)
+
+class OuterCall(NamedTuple):
+    """What the caller's config says: the manager that inner runs hang under, and what is configured."""
+
+    parent: BaseCallbackManager | None = None
+    configurable: Mapping[str, Any] = {}
+
+
+_outer: ContextVar[OuterCall | None] = ContextVar("avengers_outer_call", default=None)
 
 
 class ControlledChatModel(BaseChatModel):
@@ -35,7 +44,8 @@ class ControlledChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer; see the class for what `config["configurable"]` takes."""
-        return super().invoke(input, config, stop=stop, **{**kwargs, **_controls(config)})
+        with _outside(None, config):
+            return super().invoke(input, config, stop=stop, **{**kwargs, **_controls(config)})
 
     async def ainvoke(
         self,
@@ -46,7 +56,8 @@ class ControlledChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer; see the class for what `config["configurable"]` takes."""
-        return await super().ainvoke(input, config, stop=stop, **{**kwargs, **_controls(config)})
+        with _outside(None, config):
+            return await super().ainvoke(input, config, stop=stop, **{**kwargs, **_controls(config)})
 
     def stream(
         self,
@@ -59,11 +70,8 @@ class ControlledChatModel(BaseChatModel):
         """Stream: `"direct"` the model's own chunks, other strategies the winner after the vote."""
         config, parent = self._with_parent(CallbackManager, config)
         chunks = super().stream(input, config, stop=stop, **{**kwargs, **_controls(config)})
-        token = _parent.set(parent)  # read by `_stream` before its first chunk
-        try:
+        with _outside(parent, config):  # read by `_stream` before its first chunk
             first = next(chunks, None)
-        finally:
-            _parent.reset(token)
         if first is not None:
             yield first
             yield from chunks
@@ -79,11 +87,8 @@ class ControlledChatModel(BaseChatModel):
         """Stream: `"direct"` the model's own chunks, other strategies the winner after the vote."""
         config, parent = self._with_parent(AsyncCallbackManager, config)
         chunks = super().astream(input, config, stop=stop, **{**kwargs, **_controls(config)})
-        token = _parent.set(parent)
-        try:
+        with _outside(parent, config):
             first = await anext(chunks, None)
-        finally:
-            _parent.reset(token)
         if first is not None:
             yield first
             async for chunk in chunks:
@@ -125,11 +130,21 @@ class ControlledChatModel(BaseChatModel):
         return config, parent
 
 
-def take_parent() -> BaseCallbackManager | None:
-    """The manager that the inner runs of the stream that begins now hang under."""
-    parent = _parent.get()
-    _parent.set(None)  # only for the call it was set for, not for pools inside the pool
-    return parent
+@contextmanager
+def _outside(parent: BaseCallbackManager | None, config: RunnableConfig | None) -> Iterator[None]:
+    """Hand what the config says to the call that begins now."""
+    token = _outer.set(OuterCall(parent, (config or {}).get("configurable") or {}))
+    try:
+        yield
+    finally:
+        _outer.reset(token)
+
+
+def take_outer_call() -> OuterCall:
+    """What the config of the call that begins now says."""
+    outer = _outer.get()
+    _outer.set(None)  # only for the call it was set for, not for pools inside the pool
+    return outer or OuterCall()
 
 
 def reported(chunks: Iterator[ChatGenerationChunk], run_manager: Any) -> Iterator[ChatGenerationChunk]:

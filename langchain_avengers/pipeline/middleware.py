@@ -15,6 +15,7 @@ from langgraph.types import Command
 from typing_extensions import TypedDict, Unpack
 
 from langchain_avengers.errors import SamplingError
+from langchain_avengers.pipeline.health import ModelHealth
 from langchain_avengers.pipeline.messages import capable
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
 from langchain_avengers.pipeline.pool_model import CallOptions
@@ -23,7 +24,7 @@ from langchain_avengers.pipeline.settings import CONTROLS, Models, Router, Routi
 from langchain_avengers.pipeline.state import DecisionData
 from langchain_avengers.pipeline.sync_async import Step, arun, run
 from langchain_avengers.pipeline.tracing import CallWatch
-from langchain_avengers.providers import describe, without_secrets
+from langchain_avengers.providers import blames_query, describe, without_secrets
 
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 
@@ -142,7 +143,7 @@ class AvengersMiddleware(AgentMiddleware[RoutedState, Any, Any]):
     def _route(self, request: ModelRequest[Any]) -> Step[tuple[list[str], DecisionData]]:
         """The models to ask, the routed one first, and the decision behind it."""
         settings = self._settings.controlled(_controls(request))
-        state = cast(Mapping[str, Any], request.state or {})
+        state = cast(Mapping[str, Any] | None, request.state) or {}
         kept: AgentRoute | None = state.get("avengers_route") if self._once else None
         if kept is not None and self._may_stay(kept["model"], request, settings):
             decision, first = kept["decision"], [kept["model"]]
@@ -155,12 +156,16 @@ class AvengersMiddleware(AgentMiddleware[RoutedState, Any, Any]):
         allowed = settings.allowed_models or self._pipeline.models
         return [name for name in dict.fromkeys([*first, *others]) if name in allowed], decision
 
+    def health(self) -> dict[str, ModelHealth]:
+        """How each model is doing."""
+        return self._pipeline.health()
+
     def _may_stay(self, name: str, request: ModelRequest[Any], settings: Settings) -> bool:
         models = self._pipeline.models
         if name not in models or name not in (settings.allowed_models or models):
             return False
         able, _ = capable(models, list(models), request.messages, bool(request.tools))
-        return name in able
+        return name in able and models[name].breaker.admits()
 
 
 class _Calls:
@@ -189,6 +194,7 @@ class _Calls:
 
     def answered(self, name: str, response: ModelResponse[Any], *, keep: bool) -> Response:
         """The response with the decision on its message, and in the state of the run."""
+        self._pipeline.models[name].breaker.answered()
         told = {"model": name, "strategy": "direct", "decision": self._decision}
         for message in response.result:
             if isinstance(message, AIMessage):
@@ -206,6 +212,8 @@ class _Calls:
         if not ours:
             raise error
         self._errors[name] = error = without_secrets(error)
+        if not blames_query(error):
+            self._pipeline.models[name].breaker.failed(describe(error))
         if self._watch.heard:
             raise broken_off(name, error) from error
 

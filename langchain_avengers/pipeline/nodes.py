@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from langchain_avengers.errors import PoolError
 from langchain_avengers.pipeline.answer import finished, no_answer, summary
+from langchain_avengers.pipeline.health import CircuitBreaker, ModelHealth
 from langchain_avengers.pipeline.messages import (
     aggregation,
     answered_before,
@@ -35,7 +36,7 @@ from langchain_avengers.pipeline.messages import (
 from langchain_avengers.pipeline.pool_model import CallOptions, PoolModel
 from langchain_avengers.pipeline.sampling import ModelRequest, RequestLimits, SampleBatch
 from langchain_avengers.pipeline.schedule import SCHEDULES, Progress, progress_of
-from langchain_avengers.pipeline.settings import Models, Router, Settings
+from langchain_avengers.pipeline.settings import CONTROLS, Models, Router, Settings
 from langchain_avengers.pipeline.state import (
     AvengersMetadata,
     CallRecord,
@@ -51,7 +52,7 @@ from langchain_avengers.pipeline.state import (
 )
 from langchain_avengers.pipeline.sync_async import Event, Job, Step, in_thread, job
 from langchain_avengers.pipeline.tracing import CallWatch, Trace
-from langchain_avengers.providers import chat_model, describe, without_secrets
+from langchain_avengers.providers import blames_query, chat_model, describe, without_secrets
 from langchain_avengers.routing.decision import RoutingDecision
 from langchain_avengers.voting.voters import Sample, Vote, Voter, resolve_voter
 
@@ -73,7 +74,7 @@ class CallContext:
         hidden: Variables of the context that the models' calls must not see.
         streams: Whether somebody listens to the chunks of an answer.
         errors: What the models raised.
-        config: The config of the graph's node, when there is a graph.
+        config: The config of the call, or of the graph's node.
     """
 
     settings: Settings
@@ -113,7 +114,12 @@ class Pipeline:
         _check_names(router, models, settings)
         self.router = router
         self.models = {
-            name: PoolModel(name, chat_model(name, models[name]), settings.sample_in_one_request.get(name))
+            name: PoolModel(
+                name,
+                chat_model(name, models[name]),
+                settings.sample_in_one_request.get(name),
+                CircuitBreaker(name, settings.rest_after, settings.rest_seconds),
+            )
             for name in router.models_
         }
         self.escalate_to = self._helper("escalate_to", settings.escalate_to)
@@ -147,6 +153,10 @@ class Pipeline:
                 f"allowed_models names no model of the pool: {', '.join(unknown)}. "
                 f"It has: {', '.join(self.models)}"
             )
+
+    def health(self) -> dict[str, ModelHealth]:
+        """How each model is doing."""
+        return {name: model.breaker.health for name, model in self.models.items()}
 
     # --- the nodes ---
 
@@ -185,9 +195,12 @@ class Pipeline:
                 models=able if len(able) < len(self.models) else None,
                 cost_weight=settings.cost_weight,
             )
+            decision, resting = self._awake(decision)
+            left_out |= resting
             before = RoutingDecision.from_dict(kept["decision"]) if kept else None
             same_topic = before and before.clusters[:1] and _cluster(before) == _cluster(decision)
-            first = kept["model"] if kept and same_topic and kept["model"] in able else None
+            stays = kept and same_topic and kept["model"] in able and kept["model"] not in resting
+            first = kept["model"] if kept and stays else None
         if first is not None and decision.chosen[0] != first:
             others = [name for name in decision.chosen if name != first]
             decision = replace(decision, chosen=(first, *others)[: len(decision.chosen)])
@@ -215,6 +228,10 @@ class Pipeline:
             streamed = context.streams and wanted.stands
             batch = yield from request.stream() if streamed else request.draw(wanted.n)
         drawn, failures = len(batch.messages), len(batch.failures)
+        if drawn:
+            model.breaker.answered()
+        elif failures and not (context.errors and blames_query(context.errors[-1])):
+            model.breaker.failed(batch.failures[-1]["cause"])
         yield from _emit(
             context, {"event": "sampled", "model": model.name, "drawn": drawn, "failed": failures}
         )
@@ -268,6 +285,24 @@ class Pipeline:
 
     # --- parts of the nodes ---
 
+    def _awake(self, decision: RoutingDecision) -> tuple[RoutingDecision, dict[str, str]]:
+        """The decision with the models that rest at its end, where they are asked only when all others fail."""
+        resting: dict[str, str] = {}
+        places = len(decision.chosen)
+        for place, row in enumerate(decision.ranking):
+            breaker = self.models[row.name].breaker
+            asked = place - len(resting) < places  # only a model that is asked now is tried again
+            if breaker.is_open and not (asked and breaker.admits()):
+                resting[row.name] = (
+                    f"rests after failures ({breaker.health['last_error']}), asked again in "
+                    f"{breaker.asked_again_in:.0f} s"
+                )
+        if not resting:
+            return decision, resting
+        ranking = tuple(sorted(decision.ranking, key=lambda row: row.name in resting))
+        chosen = tuple(row.name for row in ranking[: len(decision.chosen)])
+        return replace(decision, ranking=ranking, chosen=chosen), resting
+
     def _model(self, wanted: SampleRequest) -> PoolModel:
         """The model a request is for: one of the pool, or the one that has this role."""
         if (model := self.models.get(wanted.model)) is not None:
@@ -288,12 +323,15 @@ class Pipeline:
             options, arguments={**arguments, **options.arguments}, stop=options.stop or settings.stop or None
         )
         watch = CallWatch() if wanted.stands and context.trace.is_heard else None
+        config = context.trace.config((settings.prices or {}).get(model.name), watch)
+        if configured := _of_models(context.config):
+            config["configurable"] = configured
         return ModelRequest(
             model,
             model.bind(options),
             messages,
             context.limits,
-            context.trace.config((settings.prices or {}).get(model.name), watch),
+            config,
             wanted.role,
             context.hidden,
             watch,
@@ -427,6 +465,13 @@ def _check_names(router: Router, models: Models, settings: Settings) -> None:
         )
     if unknown_n := set(settings.sample_in_one_request) - given:
         raise PoolError(f"sample_in_one_request names no model of the pool: {', '.join(sorted(unknown_n))}")
+
+
+def _of_models(config: RunnableConfig) -> dict[str, Any]:
+    """What a config says that may be meant for the pool's models: all but controls and a graph's own keys."""
+    configured = config.get("configurable", {})
+    own = ("__", "checkpoint", "thread_")
+    return {k: v for k, v in configured.items() if k not in CONTROLS and not k.startswith(own)}
 
 
 def _emit(context: CallContext, event: dict[str, Any]) -> Step[None]:

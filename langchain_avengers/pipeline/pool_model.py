@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,14 @@ from langchain_core.language_models import BaseChatModel, BaseLanguageModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.pregel import Pregel
 
 from langchain_avengers._compat import raw_step
 from langchain_avengers.errors import PoolError
+from langchain_avengers.pipeline.health import CircuitBreaker
+
+REFUSAL_HOLDS = 600.0
+"""Seconds for which a refusal of `n` is remembered."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,20 @@ class BoundModel:
 class PoolModel:
     """One model of the pool, whatever it is wrapped in."""
 
-    def __init__(self, name: str, runnable: Any, takes_n: bool | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        runnable: Any,
+        takes_n: bool | None = None,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
         """Take a model into the pool.
 
         Args:
             name: The router's name of the model.
             runnable: A chat model, or a runnable around one: bound arguments, fallbacks, retries.
             takes_n: Whether it draws `n` samples in one request; None: tried when the model has an `n` field.
+            breaker: Lets it rest when it fails.
 
         Raises:
             PoolError: It is neither.
@@ -81,15 +94,32 @@ class PoolModel:
             isinstance(runnable, BaseLanguageModel) and not isinstance(runnable, BaseChatModel)
         ):
             raise PoolError(f"model {name!r} is no chat model but a {type(runnable).__name__}")
+        if isinstance(runnable, Pregel):
+            raise PoolError(
+                f"model {name!r} is a graph, whose output is a state: give graph | (lambda state: "
+                "state['messages'][-1])"
+            )
         self.name = name
         self.runnable = runnable
+        self.breaker = breaker or CircuitBreaker(name)
         self._plain = _unwrap(runnable)
         core = self._plain.runnable
         fields = type(core).model_fields if isinstance(core, BaseChatModel) else {}
         self.own_n: int | None = getattr(core, "n", None) if "n" in fields else None
-        self.takes_n = (
+        self._takes_n = (
             takes_n if takes_n is not None else "n" in fields and not getattr(core, "streaming", False)
         )
+        self._n_refused_at: float | None = None
+
+    @property
+    def takes_n(self) -> bool:
+        """Whether `n` samples are asked for in one request; one that refused is asked again after a while."""
+        refused = self._n_refused_at
+        return self._takes_n and (refused is None or time.monotonic() - refused > REFUSAL_HOLDS)
+
+    def refuses_n(self) -> None:
+        """Remember that the model refused a request for `n` samples."""
+        self._n_refused_at = time.monotonic()
 
     @property
     def model(self) -> BaseChatModel | None:

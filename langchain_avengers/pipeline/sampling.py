@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
@@ -113,7 +114,7 @@ class ModelRequest:
             for part in (yield [job(partial(self._send, 1))] * n):
                 batch.add(part)
         if refused and batch.messages:
-            self.model.takes_n = False  # single requests pass, the one for n did not
+            self.model.refuses_n()  # single requests pass, the one for n did not
         return batch
 
     def stream(self) -> Step[SampleBatch]:
@@ -270,7 +271,7 @@ class _Attempts(SampleBatch):
         cause = describe(error)
         self._request.errors.append(without_secrets(error))
         self._record(0, _usage_of_error(error), cause)
-        self.refused = self._n > 1 and (status_of(error) in (400, 422) or isinstance(error, TypeError))
+        self.refused = self._n > 1 and _refuses_n(error)
         # openai gives up all choices of a request when one was cut off: each has to be asked for alone.
         self.spoilt = self._n > 1 and hasattr(error, "completion")
         wait = (
@@ -375,6 +376,24 @@ def _retried(error: Exception, policy: RetryPolicy) -> bool:
         kinds = policy.retry_on
         return isinstance(error, kinds if isinstance(kinds, type) else tuple(kinds))
     return policy.retry_on(error)
+
+
+_NAMES_N = re.compile(
+    r"""(?<![\w.\\])["'`]?\bn\b["'`]?\s*(?:=|>|<|:|must|should|is|has|cannot|can't|not|param|larger|greater)"""
+    r"""|(?:param\w*|argument|field|option|keyword|value of|for)\W{0,3}["'`]?\bn\b"""
+    r"""|(?:multiple|several|more than one)\s+(?:choice|completion|candidate|sample|response)""",
+    re.IGNORECASE,
+)
+
+
+def _refuses_n(error: Exception) -> bool:
+    """Whether a request was refused because it asks for several samples, and for nothing else."""
+    if not isinstance(error, TypeError) and status_of(error) not in (400, 422):
+        return False
+    body = getattr(error, "body", None)
+    if isinstance(body, dict) and "param" in (body := body.get("error", body)) and body["param"]:
+        return bool(body["param"] == "n")
+    return _NAMES_N.search(str(error)) is not None
 
 
 def _usage_of_error(error: BaseException) -> UsageMetadata | None:

@@ -105,6 +105,8 @@ class GraphOptions(TypedDict, total=False):
     timeout: float | None
     max_retries: int
     retry_policy: RetryPolicy | None
+    rest_after: int | None
+    rest_seconds: float
     max_concurrency: int | None
     sample_in_one_request: Mapping[str, bool]
     routing_text: RoutingText
@@ -157,6 +159,9 @@ class Settings(BaseModel):
         max_retries: Further attempts of a request that failed in a way that may pass (no answer, 408, 409,
             425, 429, 5xx, garbage). A server's Retry-After is honoured.
         retry_policy: Replaces `max_retries`: intervals, attempts, and what is tried again.
+        rest_after: Queries in a row that a model gives no answer to until it rests: other models are asked before
+            it, and the log says so. None: it never rests.
+        rest_seconds: Seconds of the first rest. Then one query tries the model again; each further rest is longer.
         max_concurrency: Requests in flight for one query, at most.
         sample_in_one_request: Models that take `n` samples in one request: True or False by name. A model
             not named is tried when it has an `n` field; one that refuses is remembered.
@@ -192,6 +197,8 @@ class Settings(BaseModel):
     timeout: float | None = Field(default=None, gt=0)
     max_retries: int = Field(default=2, ge=0)
     retry_policy: RetryPolicy | None = None
+    rest_after: int | None = Field(default=3, ge=1)
+    rest_seconds: float = Field(default=30.0, gt=0)
     max_concurrency: int | None = Field(default=None, ge=1)
     sample_in_one_request: Mapping[str, bool] = Field(default_factory=dict)
     routing_text: RoutingText = "last_human"
