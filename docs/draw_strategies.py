@@ -21,14 +21,21 @@ The pictures are drawn from the graphs: `python docs/draw_strategies.py > docs/s
 """
 
 _PAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "learned": (
+        "What calibration taught: the models are asked in the order of their use for the query, in rounds, each vote "
+        "weighs what it adds to the others, and nothing more is asked when the leading answer is sure enough. The "
+        "default of a router that was fitted on recorded answers and has learned a vote. `cost_weight` and `budget` "
+        "make it ask less. Where no vote was shown to beat the best single model, it asks that model alone.",
+        {},
+    ),
     "direct": (
         "One sample of the best model for the query, streamed token by token as the model gives it. The cheapest; "
         "what routing alone is worth.",
         {},
     ),
     "self_consistency": (
-        "`n_samples` of the best model, and a vote on the answers extracted from them. The default. Shown with "
-        "`min_samples`, which makes it sample in rounds.",
+        "`n_samples` of the best model, and a vote on the answers extracted from them. The default of a router "
+        "without a learned vote. Shown with `min_samples`, which makes it sample in rounds.",
         {"min_samples": 3},
     ),
     "mixture": (
@@ -92,7 +99,7 @@ from about 10 samples on.
 def strategies_page() -> str:
     """The page, as Markdown with a Mermaid picture of each strategy."""
     parts = [_HEAD]
-    router: Any = SimpleNamespace(models_=["first", "second"])
+    router: Any = SimpleNamespace(models_=["first", "second"], policy_=object())
     models = {name: FakeListChatModel(responses=[""]) for name in router.models_}
     for strategy, (text, options) in _PAGES.items():
         graph = create_avengers_graph(router, models, strategy=cast(Strategy, strategy), **options)

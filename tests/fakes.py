@@ -267,6 +267,7 @@ class FakeRouter:
         self.fingerprint_ = "f" * 8
         self.embeddings = None
         self.costs = costs or {}
+        self.policy_: Any = None
         self.embedded: list[str] = []
 
     def embed(self, text: str) -> np.ndarray:

@@ -7,9 +7,16 @@ from typing import Annotated
 import typer
 
 StrategyName = Annotated[
-    str, typer.Option(help="direct, self_consistency, mixture, model_switch, escalate or aggregate.")
+    str | None,
+    typer.Option(
+        help="learned, direct, self_consistency, mixture, model_switch, escalate or aggregate. By default learned for "
+        "a router with a learned vote, else self_consistency."
+    ),
 ]
-Samples = Annotated[int, typer.Option(min=1, help="Answers drawn.")]
+Samples = Annotated[
+    int | None,
+    typer.Option(min=1, help="Answers drawn, at most. By default 5; learned: as many as it finds useful."),
+]
 TopN = Annotated[int, typer.Option(min=1, help="Models the answers come from.")]
 VoterChoice = Annotated[str, typer.Option(help="auto, majority, log_odds, medoid or judge.")]
 Judge = Annotated[str | None, typer.Option(metavar="NAME", help="Model that judges, for --voter judge.")]
@@ -24,7 +31,7 @@ CostWeight = Annotated[
 Timeout = Annotated[float | None, typer.Option(min=0.001, help="Most seconds for one request to a model.")]
 
 
-def check(strategy: str, voter: str, judge: str | None, escalate_to: str | None) -> None:
+def check(strategy: str | None, voter: str, judge: str | None, escalate_to: str | None) -> None:
     """Refuse names that do not exist, and options that lack another one.
 
     Raises:
@@ -32,7 +39,10 @@ def check(strategy: str, voter: str, judge: str | None, escalate_to: str | None)
     """
     from langchain_avengers.pipeline.settings import STRATEGIES, VOTERS
 
-    for option, value, known in (("--strategy", strategy, STRATEGIES), ("--voter", voter, VOTERS)):
+    for option, value, known in (
+        ("--strategy", strategy or "direct", STRATEGIES),
+        ("--voter", voter, VOTERS),
+    ):
         if value not in known:
             raise typer.BadParameter(f"{option} is {value!r}; give one of {', '.join(known)}")
     if strategy == "escalate" and escalate_to is None:

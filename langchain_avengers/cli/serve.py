@@ -39,8 +39,8 @@ def command(
         bool, typer.Option("--keep-queries", help="Keep the text of queries in the store too.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    strategy: answering.StrategyName = "self_consistency",
-    n_samples: answering.Samples = 5,
+    strategy: answering.StrategyName = None,
+    n_samples: answering.Samples = None,
     top_n: answering.TopN = 1,
     voter: answering.VoterChoice = "auto",
     judge: answering.Judge = None,

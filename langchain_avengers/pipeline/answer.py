@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_avengers.errors import SamplingError
 from langchain_avengers.pipeline.messages import unique_tool_calls
-from langchain_avengers.pipeline.settings import Settings
+from langchain_avengers.pipeline.settings import Settings, Strategy
 from langchain_avengers.pipeline.state import (
     Account,
     AvengersMetadata,
@@ -29,13 +29,18 @@ def spent(state: PipelineState, settings: Settings) -> Account:
 
 
 def summary(
-    state: PipelineState, plan: Plan, vote: VoteData, winner: SampleRecord, settings: Settings
+    state: PipelineState,
+    plan: Plan,
+    vote: VoteData,
+    winner: SampleRecord,
+    settings: Settings,
+    strategy: Strategy,
 ) -> AvengersMetadata:
     """What the answer says of itself: `response_metadata["avengers"]`."""
     totals = spent(state, settings)
     return {
         "model": winner["model"],
-        "strategy": settings.strategy,
+        "strategy": strategy,
         "decision": state["decision"],
         "vote": vote,
         "answered_by": winner["role"],

@@ -126,6 +126,7 @@ class ChatAvengers(ControlledChatModel, Settings):
         # Not in a validator: pydantic would hide the kind of error.
         if self.router is None:
             self.router = _router_of_environment()
+        self.strategy = self.strategy_for(self.router)
         self._pipeline = Pipeline(self.router, self.models, self)
         self._digests = {name: _digest(model) for name, model in self._pipeline.models.items()}
 

@@ -127,8 +127,8 @@ def create_avengers_graph(
     router: Router,
     models: Models,
     *,
-    strategy: Strategy = "self_consistency",
-    n_samples: int = 5,
+    strategy: Strategy | None = None,
+    n_samples: int | None = None,
     top_n: int = 1,
     voter: VoterName | Voter = "auto",
     checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
@@ -142,8 +142,9 @@ def create_avengers_graph(
     Args:
         router: A fitted `ClusterRouter`.
         models: A chat model for each of the router's models.
-        strategy: How the samples are drawn and elected.
-        n_samples: Samples drawn for a query, at most.
+        strategy: How the samples are drawn and elected. None: `"learned"` when the router has a learned vote, else
+            `"self_consistency"`.
+        n_samples: Samples drawn for a query, at most. None: as many as `"learned"` finds useful, else 5.
         top_n: Models the samples are spread over.
         voter: Who elects the winner.
         checkpointer: Where the graph remembers its threads.
@@ -188,10 +189,14 @@ def create_avengers_graph(
     graph.add_node(
         "route",
         _Node(settings, pipeline.route, leads=True),
-        destinations={"sample": SCHEDULES[strategy].fan},
+        destinations={"sample": SCHEDULES[settings.strategy_for(router)].fan},
     )
     graph.add_node("sample", _Node(settings, sample, leads=False))
-    graph.add_node("vote", _Node(settings, vote, leads=True), destinations=_ways_back(settings))
+    graph.add_node(
+        "vote",
+        _Node(settings, vote, leads=True),
+        destinations=_ways_back(settings, settings.strategy_for(router)),
+    )
     graph.add_edge(START, "embed")
     graph.add_edge("embed", "route")
     graph.add_edge("sample", "vote")
@@ -205,7 +210,7 @@ def create_avengers_graph(
     return compiled
 
 
-def _ways_back(settings: Settings) -> dict[str, str]:
+def _ways_back(settings: Settings, strategy: Strategy) -> dict[str, str]:
     """What leads from the vote back to sampling, as labels of the picture."""
     # At most nine words together: LangChain breaks longer labels in two.
     unsure = f"below {settings.confidence_threshold:g}:"
@@ -213,6 +218,7 @@ def _ways_back(settings: Settings) -> dict[str, str]:
         "model_switch": f"{unsure} second model",
         "escalate": f"{unsure} stronger model",
         "aggregate": "candidates to aggregator",
-    }.get(settings.strategy)
+        "learned": "not sure: next models",
+    }.get(strategy)
     rounds = "next round" if settings.min_samples else None
     return {"sample": ", ".join(x for x in (back, rounds, "failed: next model") if x), END: "answer"}

@@ -36,13 +36,14 @@ from langchain_avengers.pipeline.messages import (
 from langchain_avengers.pipeline.pool_model import CallOptions, PoolModel
 from langchain_avengers.pipeline.sampling import ModelRequest, RequestLimits, SampleBatch
 from langchain_avengers.pipeline.schedule import SCHEDULES, Progress, progress_of
-from langchain_avengers.pipeline.settings import CONTROLS, Models, Router, Settings
+from langchain_avengers.pipeline.settings import CONTROLS, Models, Router, Settings, policy_of
 from langchain_avengers.pipeline.state import (
     AvengersMetadata,
     CallRecord,
     DecisionData,
     NodeUpdate,
     PipelineState,
+    Plan,
     SampleRecord,
     SampleRequest,
     StateUpdate,
@@ -126,6 +127,7 @@ class Pipeline:
         self.aggregator = self._helper("aggregator", settings.aggregator)
         self.judge = self._helper("judge", settings.judge)
         self._check_allowed(settings)
+        self._check_strategy(settings)
         self._voters: dict[tuple[str, str], Voter] = {}
 
     def _helper(self, role: str, model: Any) -> PoolModel | None:
@@ -142,6 +144,12 @@ class Pipeline:
         if isinstance(named, str) and named not in self.models:
             helper.name = named
         return helper
+
+    def _check_strategy(self, settings: Settings) -> None:
+        if settings.strategy == "learned" and policy_of(self.router) is None:
+            raise PoolError(
+                "strategy 'learned' needs a router with a learned vote: fit one on a table with recorded answers"
+            )
 
     def _check_allowed(self, settings: Settings) -> None:
         if settings.allowed_models is None:
@@ -168,6 +176,7 @@ class Pipeline:
         }  # fmt: skip
         messages = state["messages"]
         self._check_allowed(context.settings)
+        self._check_strategy(context.settings)
         if context.settings.strategy == "escalate" and self.escalate_to is None:
             raise ValueError("strategy 'escalate' needs escalate_to: a pool model's name or a chat model")
         if self._kept(messages, context.settings) is not None and answers_tools(messages):
@@ -179,7 +188,7 @@ class Pipeline:
     def route(self, state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
         """Vector -> routing decision and the first requests."""
         settings, messages = context.settings, state["messages"]
-        schedule = SCHEDULES[settings.strategy]
+        schedule = SCHEDULES[settings.strategy_for(self.router)]
         kept = self._kept(messages, settings)
         left_out: dict[str, str] = {}
         if state["vector"] is None:
@@ -205,7 +214,7 @@ class Pipeline:
             others = [name for name in decision.chosen if name != first]
             decision = replace(decision, chosen=(first, *others)[: len(decision.chosen)])
         told = cast(DecisionData, {**decision.to_dict(), "left_out": left_out})
-        plan, requests = schedule.first(Progress(settings, told, self.models))
+        plan, requests = self._first(told, settings)
         yield from _emit(
             context, {"event": "routed", "models": list(plan["targets"]), "cluster": _cluster(decision)}
         )
@@ -245,6 +254,7 @@ class Pipeline:
             SamplingError: No model answered.
         """
         settings, plan = context.settings, state["plan"]
+        strategy = settings.strategy_for(self.router)
         candidates = [s for s in state["samples"] if s["role"] == "sample"]
         update: StateUpdate = {}
         if plan["final"] is None:
@@ -258,8 +268,10 @@ class Pipeline:
                 self.models,
                 escalate_to=self.escalate_to.name if self.escalate_to else None,
                 aggregator=self.aggregator.name if self.aggregator else None,
+                policy=policy_of(self.router),
+                cost_weight=self._cost_weight(settings),
             )
-            plan, requests = SCHEDULES[settings.strategy].next(progress)
+            plan, requests = SCHEDULES[strategy].next(progress)
             if requests:
                 return NodeUpdate({**update, "plan": plan}, requests)
         vote = state["vote"]
@@ -268,7 +280,7 @@ class Pipeline:
             raise failure from failure.exceptions[0]
         final = next((s for s in state["samples"] if s["role"] != "sample"), None)
         winner = final or candidates[vote["winner"]]
-        told = summary(state, plan, vote, winner, settings)
+        told = summary(state, plan, vote, winner, settings, strategy)
         answer = finished(winner["message"], told, state["messages"])
         yield from _emit(
             context, {"event": "answered", "model": winner["model"], "confidence": vote["confidence"]}
@@ -279,8 +291,7 @@ class Pipeline:
 
     def anew(self, state: PipelineState, context: CallContext) -> NodeUpdate:
         """The first requests once more, when a query is taken up again after no model had answered."""
-        progress = Progress(context.settings, state["decision"], self.models, calls=state["calls"])
-        plan, requests = SCHEDULES[context.settings.strategy].first(progress)
+        plan, requests = self._first(state["decision"], context.settings, state["calls"])
         return NodeUpdate({"plan": plan}, requests)
 
     # --- parts of the nodes ---
@@ -302,6 +313,22 @@ class Pipeline:
         ranking = tuple(sorted(decision.ranking, key=lambda row: row.name in resting))
         chosen = tuple(row.name for row in ranking[: len(decision.chosen)])
         return replace(decision, ranking=ranking, chosen=chosen), resting
+
+    def _first(
+        self, decision: DecisionData, settings: Settings, calls: Sequence[CallRecord] = ()
+    ) -> tuple[Plan, list[SampleRequest]]:
+        """The plan and the first requests after a decision."""
+        policy, cost_weight = policy_of(self.router), self._cost_weight(settings)
+        progress = Progress(
+            settings, decision, self.models, calls=calls, policy=policy, cost_weight=cost_weight
+        )
+        return SCHEDULES[settings.strategy_for(self.router)].first(progress)
+
+    def _cost_weight(self, settings: Settings) -> float:
+        """The weight of cost against score: the call's, else the router's own."""
+        if settings.cost_weight is not None:
+            return settings.cost_weight
+        return float(getattr(self.router, "cost_weight", 0.0))
 
     def _model(self, wanted: SampleRequest) -> PoolModel:
         """The model a request is for: one of the pool, or the one that has this role."""
@@ -361,7 +388,7 @@ class Pipeline:
         voter = settings.voter
         if not isinstance(voter, str):
             return voter
-        weights = SCHEDULES[settings.strategy].weights
+        weights = SCHEDULES[settings.strategy_for(self.router)].weights
 
         def build() -> Voter:
             return resolve_voter(
@@ -369,6 +396,7 @@ class Pipeline:
                 embeddings=getattr(self.router, "embeddings", None),
                 judge=self.judge.model if self.judge else None,
                 weights=weights,
+                policy=policy_of(self.router),
             )
 
         if (voter, weights) not in self._voters:  # the router's embedder may have to be loaded

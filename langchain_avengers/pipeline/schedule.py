@@ -5,9 +5,12 @@ A schedule looks at what is known of a query so far and gives the next requests,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
+
+import numpy as np
 
 from langchain_avengers.pipeline.settings import Settings, Strategy
 from langchain_avengers.pipeline.state import (
@@ -20,7 +23,9 @@ from langchain_avengers.pipeline.state import (
     VoteData,
 )
 from langchain_avengers.pipeline.usage import account
+from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.stopping import leader_is_safe
+from langchain_avengers.voting.vote import Weighting
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Progress:
         samples: Answers that may be voted on.
         calls: Requests made.
         vote: The latest vote; None while there is nothing to vote on.
+        policy: The router's learned vote, if it has one.
+        cost_weight: Weight of cost against score, in [0, 1].
     """
 
     settings: Settings
@@ -48,6 +55,8 @@ class Progress:
     samples: Sequence[SampleRecord] = ()
     calls: Sequence[CallRecord] = ()
     vote: VoteData | None = None
+    policy: VotePolicy | None = None
+    cost_weight: float = 0.0
 
     @property
     def ranking(self) -> list[str]:
@@ -55,11 +64,15 @@ class Progress:
         return [row["name"] for row in self.decision["ranking"] if row["name"] in self.models]
 
 
+SAMPLES = 5
+"""Samples drawn for a query when nothing else is said."""
+
+
 class Schedule:
     """`self_consistency`, and what all strategies share: rounds, budget, and stand-ins for models that fail."""
 
-    weights: ClassVar[Literal["equal", "log_odds"]] = "equal"
-    """How much a sample's vote counts: all the same, or by the expected score of its model."""
+    weights: ClassVar[Weighting] = "equal"
+    """How much a sample's vote counts."""
     first_sample_stands: ClassVar[bool] = True
     """Whether a single sample is the answer whatever it says, so that it may be streamed."""
     fan: ClassVar[str] = "top model, n samples"
@@ -71,7 +84,7 @@ class Schedule:
 
     def samples(self, settings: Settings) -> int:
         """How many samples are drawn, at most, before `after` is asked for more."""
-        return settings.n_samples
+        return settings.n_samples or SAMPLES
 
     def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
         """What a strategy still asks when the samples of the plan are drawn; it may enlarge the plan."""
@@ -178,7 +191,7 @@ class ModelSwitch(Schedule):
         second = next((m for m in progress.ranking if m not in targets), None)
         if not _unsure(progress) or sum(n > 0 for n in targets.values()) > 1 or second is None:
             return []
-        targets[second] = progress.settings.n_samples
+        targets[second] = self.samples(progress.settings)
         return self._round(progress, plan)
 
 
@@ -206,6 +219,89 @@ class Aggregate(Schedule):
         return [SampleRequest(progress.aggregator or progress.samples[0]["model"], 1, "aggregate")]
 
 
+class Learned(Schedule):
+    """As calibration taught: models in the order of their use for the query, until more could not pay."""
+
+    weights = "learned"
+    fan = "models in learned order"
+
+    def width(self, settings: Settings) -> int:
+        """One; the policy names the others."""
+        return 1
+
+    def first(self, progress: Progress) -> tuple[Plan, list[SampleRequest]]:
+        """The plan and its first round."""
+        order = self._order(progress)
+        limit = min(self._policy(progress).plan(progress.cost_weight).most, len(order))
+        limit = min(limit, progress.settings.n_samples or limit)
+        plan = Plan(targets=dict(Counter(order[:limit])), asked={}, final=None, decided=None)
+        return plan, self._ask(progress, plan, order, limit)
+
+    def next(self, progress: Progress) -> tuple[Plan, list[SampleRequest]]:
+        """The next round; none when the leading answer is sure enough, or nothing is left to ask."""
+        assert progress.plan is not None
+        plan = _copy(progress.plan)
+        if plan["decided"]:
+            return plan, []
+        if (
+            progress.vote
+            and progress.vote["confidence"] >= self._policy(progress).plan(progress.cost_weight).stop
+        ):
+            plan["decided"] = "stopped"
+            return plan, []
+        return plan, self._ask(progress, plan, self._order(progress), sum(plan["targets"].values()))
+
+    def _ask(self, progress: Progress, plan: Plan, order: list[str], limit: int) -> list[SampleRequest]:
+        """The round's requests; a model that was asked and gave nothing is not asked again."""
+        asked, drawn = Counter(plan["asked"]), Counter(sample["model"] for sample in progress.samples)
+        left = []
+        for name, number in zip(order, _numbers(order), strict=True):
+            if number >= asked[name] and (drawn[name] or not asked[name]):
+                left.append(name)
+        have = sum(drawn.values())
+        wanted = min(self._policy(progress).plan(progress.cost_weight).next_size(have), limit) - have
+        if wanted < 1 or not left:
+            return []
+        size = affordable(min(wanted, len(left)), progress)
+        if size < 1:
+            if asked:
+                plan["decided"] = "budget"
+                return []
+            size = 1  # a budget too small for one sample still gets an answer
+        alone = limit == 1
+        requests = [SampleRequest(name, n, "sample", alone) for name, n in Counter(left[:size]).items()]
+        plan["asked"] = {**asked, **{r.model: asked[r.model] + r.n for r in requests}}
+        plan["targets"] = {name: max(n, plan["asked"].get(name, 0)) for name, n in plan["targets"].items()}
+        return requests
+
+    def _order(self, progress: Progress) -> list[str]:
+        """The models to ask, one entry a sample."""
+        policy, rests = self._policy(progress), progress.decision.get("left_out", {})
+        names = [name for name in progress.ranking if name not in rests] or progress.ranking
+        plan = policy.plan(progress.cost_weight)
+        if plan.only in names:
+            return [plan.only] * policy.available(plan.only)
+        rows = {row["name"]: row for row in progress.decision["ranking"]}
+        expected = np.array([rows[name]["score"] for name in names], dtype=np.float64)
+        costs = [rows[name]["cost"] for name in names]
+        known = [cost for cost in costs if cost is not None]
+        relative = None
+        if len(known) == len(costs) and max(known) > 0:
+            relative = np.array(known) / max(known)
+        available = np.array([policy.available(name) for name in names])
+        order = [names[m] for m in plan.order(expected, available, relative)]
+        kept = progress.decision["chosen"][0]
+        if progress.settings.sticky and order[0] != kept and kept in names:
+            order.remove(kept)
+            order.insert(0, kept)
+        return order
+
+    @staticmethod
+    def _policy(progress: Progress) -> VotePolicy:
+        assert progress.policy is not None  # the pipeline has refused the strategy without one
+        return progress.policy
+
+
 SCHEDULES: Mapping[Strategy, Schedule] = {
     "direct": Direct(),
     "self_consistency": Schedule(),
@@ -213,6 +309,7 @@ SCHEDULES: Mapping[Strategy, Schedule] = {
     "model_switch": ModelSwitch(),
     "escalate": Escalate(),
     "aggregate": Aggregate(),
+    "learned": Learned(),
 }
 
 
@@ -223,6 +320,8 @@ def progress_of(
     *,
     escalate_to: str | None = None,
     aggregator: str | None = None,
+    policy: VotePolicy | None = None,
+    cost_weight: float = 0.0,
 ) -> Progress:
     """What a schedule decides by, as it stands in a state."""
     return Progress(
@@ -235,6 +334,8 @@ def progress_of(
         [sample for sample in state["samples"] if sample["role"] == "sample"],
         state["calls"],
         state["vote"],
+        policy,
+        cost_weight,
     )
 
 
@@ -273,6 +374,16 @@ def _unsure(progress: Progress) -> bool:
 
 def _copy(plan: Plan) -> Plan:
     return {**plan, "targets": dict(plan["targets"]), "asked": dict(plan["asked"])}
+
+
+def _numbers(order: Sequence[str]) -> list[int]:
+    """For each entry how often its model stands before it."""
+    seen: Counter[str] = Counter()
+    numbers = []
+    for name in order:
+        numbers.append(seen[name])
+        seen[name] += 1
+    return numbers
 
 
 def _spread(size: int, missing: Mapping[str, int]) -> dict[str, int]:

@@ -16,9 +16,12 @@ from typing_extensions import TypedDict
 
 from langchain_avengers.providers import may_pass
 from langchain_avengers.routing.decision import RoutingDecision
+from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.voters import Voter
 
-Strategy = Literal["direct", "self_consistency", "mixture", "model_switch", "escalate", "aggregate"]
+Strategy = Literal[
+    "direct", "self_consistency", "mixture", "model_switch", "escalate", "aggregate", "learned"
+]
 VoterName = Literal["auto", "majority", "log_odds", "medoid", "judge"]
 RoutingText = Literal["last_human", "conversation"] | int | Callable[[Sequence[BaseMessage]], str]
 ChatModel = str | Runnable[LanguageModelInput, AIMessage]
@@ -79,9 +82,9 @@ class Controls(TypedDict, total=False):
 
     allowed_models: Sequence[str] | None
     cost_weight: float | None
-    n_samples: int
+    n_samples: int | None
     top_n: int
-    strategy: Strategy
+    strategy: Strategy | None
     confidence_threshold: float
 
 
@@ -121,19 +124,28 @@ class GraphOptions(TypedDict, total=False):
 class PoolOptions(GraphOptions, total=False):
     """The fields of `Settings` as keyword arguments, for a type checker."""
 
-    strategy: Strategy
-    n_samples: int
+    strategy: Strategy | None
+    n_samples: int | None
     top_n: int
     voter: VoterName | Voter
+
+
+def policy_of(router: Router) -> VotePolicy | None:
+    """The learned vote of a router, if it has one: its attribute `policy_`."""
+    policy: VotePolicy | None = getattr(router, "policy_", None)
+    return policy
 
 
 class Settings(BaseModel):
     """How a pool answers.
 
     Attributes:
-        strategy: `"direct"`, `"self_consistency"`, `"mixture"`, `"model_switch"`, `"escalate"` or
-            `"aggregate"`.
-        n_samples: Samples drawn for a query (for `"model_switch"`: of each model), at most.
+        strategy: `"direct"`, `"self_consistency"`, `"mixture"`, `"model_switch"`, `"escalate"`, `"aggregate"`, or
+            `"learned"`: whom to ask, in which order, when to stop and what each vote weighs, as calibration
+            taught. None: `"learned"` when the router has a learned vote and neither `voter`, `top_n` nor
+            `min_samples` says otherwise, else `"self_consistency"`.
+        n_samples: Samples drawn for a query (for `"model_switch"`: of each model), at most. None: as many as
+            `"learned"` finds useful, 5 with the other strategies.
         top_n: Models the samples are spread over, best first. `"mixture"` takes at least two.
         voter: `"auto"`, `"majority"`, `"log_odds"`, `"medoid"`, `"judge"`, or a voter.
         judge: The chat model of voter `"judge"`, or a pool model's name.
@@ -179,8 +191,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
 
-    strategy: Strategy = "self_consistency"
-    n_samples: int = Field(default=5, ge=1)
+    strategy: Strategy | None = None
+    n_samples: int | None = Field(default=None, ge=1)
     top_n: int = Field(default=1, ge=1)
     voter: SkipValidation[VoterName | Voter] = "auto"
     judge: SkipValidation[ChatModel | None] = None
@@ -242,6 +254,13 @@ class Settings(BaseModel):
         if self.voter == "judge" and self.judge is None:
             raise ValueError("voter 'judge' needs judge: a pool model's name or a chat model")
         return self
+
+    def strategy_for(self, router: Router) -> Strategy:
+        """The strategy, also when none was named."""
+        if self.strategy is not None:
+            return self.strategy
+        plain = self.voter == "auto" and self.top_n == 1 and self.min_samples is None
+        return "learned" if plain and policy_of(router) is not None else "self_consistency"
 
     def controlled(self, controls: Mapping[str, Any]) -> Settings:
         """These settings with one call's controls over them.

@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import AIMessage
 
 from langchain_avengers.voting.answers import extract_message
-from langchain_avengers.voting.vote import Candidate, Sample, Vote, score_of, weigh
+from langchain_avengers.voting.vote import Candidate, Sample, Vote, Weighting, score_of, weigh
 
 NEAR = 0.5
 """Share of common words (Dice's coefficient) from which two free texts count as one wording of the same."""
@@ -103,7 +103,7 @@ class CallVote:
 _NO_CALL, _SOME_CALL = "(no tool called)", "(a tool called)"
 
 
-def call_vote(samples: Sequence[Sample], rule: Literal["equal", "log_odds"]) -> CallVote | None:
+def call_vote(samples: Sequence[Sample], rule: Weighting) -> CallVote | None:
     """The vote on whether a tool is called; None when no sample calls one. Of equals the better model's side wins."""
     calling = [i for i, sample in enumerate(samples) if sample.message.tool_calls]
     if not calling:

@@ -135,8 +135,12 @@ _ODDS_FLOOR, _ODDS_CEILING = (
 )  # weights between 0.1 and 5.3: none votes against itself, none alone decides
 
 
-def weigh(samples: Sequence[Sample], rule: Literal["equal", "log_odds"]) -> list[float]:
-    """How much each sample's vote counts."""
+Weighting = Literal["equal", "log_odds", "learned"]
+"""How votes weigh: all the same, by the model's expected score, or as calibration taught."""
+
+
+def weigh(samples: Sequence[Sample], rule: Weighting) -> list[float]:
+    """How much each sample's vote counts; by itself a learned one counts like `"log_odds"`."""
     if rule == "equal":
         return [1.0] * len(samples)
     weights = [None if s.weight_score is None else log_odds(s.weight_score) for s in samples]

@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -19,13 +19,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_avengers.voting.answers import Answer, extract_message
 from langchain_avengers.voting.equivalence import needs_time, partition
 from langchain_avengers.voting.extraction.text import bare
+from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.tool_calls import call_vote
 from langchain_avengers.voting.vote import Candidate as Candidate
 from langchain_avengers.voting.vote import Sample as Sample
 from langchain_avengers.voting.vote import Vote as Vote
 from langchain_avengers.voting.vote import Voter as Voter
+from langchain_avengers.voting.vote import Weighting, score_of, weigh
 from langchain_avengers.voting.vote import log_odds as log_odds
-from langchain_avengers.voting.vote import score_of, weigh
 
 # --- majority -----------------------------------------------------------------------------------------------
 
@@ -37,7 +38,9 @@ class MajorityVoter:
     Attributes:
         weights: `"equal"`, or `"log_odds"`: a sample weighs log(p / (1 - p)) for its model's expected score
             p, held in [0.525, 0.995] so that every weight is positive (arXiv 2510.01499). A sample without
-            a score weighs as the lowest; when none has one, all weigh the same.
+            a score weighs as the lowest; when none has one, all weigh the same. `"learned"`: the weight of an
+            answer is the chance that the policy gives it.
+        policy: A learned vote. The confidence is then the chance that the winning answer is right.
 
     Who wins, in this order: the higher weight of votes; the higher `weight_score` among the samples behind
     the answer; the earlier sample. Of the winning answer's samples that with the highest `weight_score`,
@@ -49,13 +52,16 @@ class MajorityVoter:
     often, with equal arguments (free text may differ in wording). Without a call, the texts vote as always.
     """
 
-    weights: Literal["equal", "log_odds"] = "equal"
+    weights: Weighting = "equal"
+    policy: VotePolicy | None = None
     name: ClassVar[str] = "majority"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.weights not in ("equal", "log_odds"):
-            raise ValueError(f'weights={self.weights!r}: takes "equal" or "log_odds"')
+        if self.weights not in ("equal", "log_odds", "learned"):
+            raise ValueError(f'weights={self.weights!r}: takes "equal", "log_odds" or "learned"')
+        if self.weights == "learned" and self.policy is None:
+            raise ValueError('weights="learned" needs a policy: that of a router fitted on recorded answers')
 
     def vote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
         """Elect one of the samples."""
@@ -84,12 +90,16 @@ class MajorityVoter:
         groups: dict[int, list[int]] = {}
         for (i, _), label in zip(cast, partition([answer for _, answer in cast], question), strict=True):
             groups.setdefault(label, []).append(i)
+        chances = None if self.policy is None else _chances(self.policy, samples, list(groups.values()))
         weights = weigh(samples, self.weights)
         ranked = []
-        for group in groups.values():
+        for number, group in enumerate(groups.values()):
             best = group[0] if len(group) == 1 else min(group, key=lambda i: (-score_of(samples[i]), i))
-            # rounded, so that the order in which floats were added never decides
-            weight = round(math.fsum(weights[i] for i in group), 9)
+            if self.weights == "learned" and chances is not None:
+                weight = chances[number]
+            else:
+                # rounded, so that the order in which floats were added never decides
+                weight = round(math.fsum(weights[i] for i in group), 9)
             ranked.append((-weight, -score_of(samples[best]), group[0], best, group))
         ranked.sort()
         by_index = dict(cast)
@@ -98,11 +108,16 @@ class MajorityVoter:
             for weight, _, _, best, group in ranked
         )
         winner = ranked[0][3]
+        if self.policy is not None and chances is not None:
+            place = next(n for n, group in enumerate(groups.values()) if winner in group)
+            confidence = self.policy.calibrated(chances[place], len(samples))
+        else:
+            confidence = tally[0].weight / math.fsum(c.weight for c in tally)
         return Vote(
             winner=winner,
             answer=by_index[winner],
             tally=tally,
-            confidence=tally[0].weight / math.fsum(c.weight for c in tally),
+            confidence=confidence,
             abstained=abstained,
             tie=len(tally) > 1 and tally[0].weight == tally[1].weight,
             voter=self.name,
@@ -121,6 +136,13 @@ def ballots(samples: Sequence[Sample], question: str | None = None) -> list[Answ
     if free and firm >= free:
         return [None if answer is not None and answer.kind == "free" else answer for answer in answers]
     return answers
+
+
+def _chances(policy: VotePolicy, samples: Sequence[Sample], groups: Sequence[Sequence[int]]) -> list[float]:
+    """The chance that the policy gives each group of equal answers."""
+    label = {i: number for number, group in enumerate(groups) for i in group}
+    expected = {s.model: s.weight_score for s in samples if s.weight_score is not None}
+    return policy.chances(expected, [(s.model, label.get(i, -1)) for i, s in enumerate(samples)])
 
 
 def _check(samples: Sequence[Sample]) -> None:
@@ -374,11 +396,13 @@ class AutoVoter:
         embeddings: For the medoid.
         judge: For the judge.
         weights: Weights of the majority.
+        policy: A learned vote, for the majority's confidence.
     """
 
     embeddings: Embeddings | None = None
     judge: BaseChatModel | None = None
-    weights: Literal["equal", "log_odds"] = "equal"
+    weights: Weighting = "equal"
+    policy: VotePolicy | None = None
     name: ClassVar[str] = "auto"
 
     def vote(
@@ -390,12 +414,14 @@ class AutoVoter:
             return calls.elected or calls.among_texts(self.vote(calls.texts, question, config=config))
         answers = ballots(samples, question)
         if not _prose(answers):
-            return MajorityVoter(self.weights).elect(samples, answers, question)
+            return MajorityVoter(self.weights, self.policy).elect(samples, answers, question)
         if self.embeddings is not None:
             return MedoidVoter(self.embeddings).vote(samples, question)
         if self.judge is not None:
             return JudgeVoter(self.judge).vote(samples, question, config=config)
-        return replace(MajorityVoter(self.weights).elect(samples, answers, question), note=_WORDING)
+        return replace(
+            MajorityVoter(self.weights, self.policy).elect(samples, answers, question), note=_WORDING
+        )
 
     async def avote(
         self, samples: Sequence[Sample], question: str | None = None, *, config: RunnableConfig | None = None
@@ -406,12 +432,14 @@ class AutoVoter:
             return calls.elected or calls.among_texts(await self.avote(calls.texts, question, config=config))
         answers = ballots(samples, question)
         if not _prose(answers):
-            return await MajorityVoter(self.weights).avote(samples, question)
+            return await MajorityVoter(self.weights, self.policy).avote(samples, question)
         if self.embeddings is not None:
             return await MedoidVoter(self.embeddings).avote(samples, question)
         if self.judge is not None:
             return await JudgeVoter(self.judge).avote(samples, question, config=config)
-        return replace(MajorityVoter(self.weights).elect(samples, answers, question), note=_WORDING)
+        return replace(
+            MajorityVoter(self.weights, self.policy).elect(samples, answers, question), note=_WORDING
+        )
 
 
 _WORDING = "prose was compared by its wording: give embeddings or a judge model for a vote on its meaning"
@@ -427,7 +455,8 @@ def resolve_voter(
     *,
     embeddings: Embeddings | None = None,
     judge: BaseChatModel | None = None,
-    weights: Literal["equal", "log_odds"] = "equal",
+    weights: Weighting = "equal",
+    policy: VotePolicy | None = None,
 ) -> Voter:
     """The voter of that name.
 
@@ -436,7 +465,8 @@ def resolve_voter(
             or a voter, which is returned as it is.
         embeddings: What a medoid compares by.
         judge: The model of a judge.
-        weights: Weights of a majority vote.
+        weights: Weights of a majority vote. With `"learned"` the majority decides on prose, too: it was learned so.
+        policy: A learned vote: it gives the confidence of a majority.
 
     Raises:
         ValueError: If the name is unknown, or what that voter needs was not given.
@@ -445,12 +475,14 @@ def resolve_voter(
         if not isinstance(voter, Voter):
             raise ValueError(f"voter={voter!r}: a voter has a method vote(samples, question)")
         return voter
+    if voter == "auto" and weights == "learned":
+        return MajorityVoter(weights, policy)
     if voter == "auto":
-        return AutoVoter(embeddings, judge, weights)
+        return AutoVoter(embeddings, judge, weights, policy)
     if voter == "majority":
-        return MajorityVoter(weights)
+        return MajorityVoter("equal" if weights == "learned" else weights, policy)
     if voter == "log_odds":
-        return MajorityVoter("log_odds")
+        return MajorityVoter("log_odds", policy)
     if voter == "medoid":
         if embeddings is None:
             raise ValueError('voter="medoid" compares by embeddings: give some')

@@ -27,8 +27,10 @@ def test_the_page_is_current() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_is_an_edge_of_the_one_graph(strategy: str) -> None:
     models = {"sums": says("a"), "places": says("b")}
+    router = FakeRouter()
+    router.policy_ = object()
     graph = create_avengers_graph(
-        FakeRouter(), models, strategy=strategy, escalate_to="places", min_samples=2
+        router, models, strategy=strategy, escalate_to="places", min_samples=2
     ).get_graph()
     assert list(graph.nodes) == ["__start__", "embed", "route", "sample", "vote", "__end__"]
     edges = {(edge.source, edge.target): edge for edge in graph.edges}
