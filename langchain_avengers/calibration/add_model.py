@@ -127,7 +127,7 @@ def add_model(
     `source/add-NAME`, so that an interrupted run goes on, a larger budget adds to it, and none is paid twice.
 
     Args:
-        router: A fitted router; the model is added to it.
+        router: A fitted router; the model is added to it. One that was added before is added anew, with all answers.
         name: The model's name, in `models`.
         models: As for `calibrate`; of these only `name` is asked.
         source: Folder of the calibration store whose questions are used.
@@ -143,9 +143,8 @@ def add_model(
     Raises:
         CalibrationError: The store has no measured question, or its grader must be given.
         PoolError: `models` lack the name.
+        RouterError: The router has the model already, and the budget asks no further question.
     """
-    if name in router.models_:
-        raise RouterError(f"the router has {name!r} already")
     if isinstance(models, str | os.PathLike):
         models = Pool.read(models)
     if name not in models:
@@ -162,11 +161,20 @@ def add_model(
     out = store.folder / f"add-{name.replace('/', '-')}"
     # What was asked before comes first: a store's dataset may grow at its end, and each answer counts.
     before = _asked_before(out, questions)
+    count = budget_rows(budget, len(table))
+    if name in router.models_ and count <= len(before):
+        raise RouterError(
+            f"the router has {name!r} already, by {len(before)} questions; a budget of more adds to them"
+        )
+    if name in router.models_ and not before:
+        raise RouterError(f"the router has {name!r} already, and not by add-model")
     chosen = [row for row in choose_rows(router, table, budget, vectors=X, seed=seed) if row not in before]
-    wanted = before + chosen[: max(0, budget_rows(budget, len(table)) - len(before))]
+    wanted = before + chosen[: max(0, count - len(before))]
     asked = calibrate(one, [questions[row] for row in wanted], grader, out=out, **options)
     # A question whose answer failed has no row: vectors are matched by the query.
     place = {query: row for row, query in enumerate(table.queries)}
+    if name in router.models_:
+        router.remove_model(name)
     router.add_model(name, asked, vectors=X[[place[query] for query in asked.queries]])
     return asked
 

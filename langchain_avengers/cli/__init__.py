@@ -33,6 +33,7 @@ from langchain_avengers.errors import AvengersError
 COMMANDS = {
     "quickstart": "Real small models on this machine, from questions to a voted answer.",
     "calibrate": "Ask every model of a pool every question, grade, store.",
+    "split": "Split a score table: rows to fit with, rows held out.",
     "fit": "Fit a router to a score table and save it.",
     "evaluate": "Judge a router on rows it has not seen.",
     "inspect": "Show a saved router: models, clusters, health.",

@@ -16,7 +16,7 @@ from langchain_avengers.errors import CalibrationError
 
 if TYPE_CHECKING:
     from langchain_avengers.calibration.run import Calibration
-    from langchain_avengers.calibration.store import Store
+    from langchain_avengers.calibration.store import ModelStatus, Store
 
 TABLE = "table.jsonl"
 
@@ -116,11 +116,17 @@ def command(
         outcome, signals = _run(run, json)
         _write(store, out, export or [])
         _show(store, json, outcome)
-        measured = any(state.graded for state in store.status())
+        unmeasured = [state for state in store.status() if state.name in models and not state.graded]
     if signals:
         raise typer.Exit(128 + signals[0])
-    if not measured:
-        raise CalibrationError(f"{out}: no answer was graded")
+    if unmeasured and (outcome == "complete" or len(unmeasured) == len(models)):
+        raise CalibrationError(_nothing(out, unmeasured))
+
+
+def _nothing(out: Path, unmeasured: list[ModelStatus]) -> str:
+    """Of which models no answer was graded, and why."""
+    causes = {state.name: next(iter(state.failed), "nothing was asked") for state in unmeasured}
+    return f"{out}: no answer was graded of " + "; ".join(f"{name}: {why}" for name, why in causes.items())
 
 
 def _pool(path: Path, names: list[str] | None) -> Any:

@@ -11,7 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 from langchain_avengers.cli import output
-from langchain_avengers.errors import RouterError, TableError
+from langchain_avengers.errors import AvengersError, RouterError, TableError
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -46,6 +46,7 @@ Task = Annotated[str | None, typer.Option("--task", help="Task of every row; by 
 Format = Annotated[
     str, typer.Option("--format", help="Format of the files; by default found from their content.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 CodeIsolation = Annotated[
     Literal["namespaces", "uid"],
     typer.Option(
@@ -58,6 +59,21 @@ CodeIsolation = Annotated[
 def allow_code(allowed: bool, isolation: Literal["namespaces", "uid"]) -> bool | Literal["uid"]:
     """What `--allow-code` and `--code-isolation` allow together."""
     return "uid" if allowed and isolation == "uid" else allowed
+
+
+def keep_existing(path: Path, mark: Path, overwrite: bool) -> None:
+    """Refuse to replace what a command made before.
+
+    Args:
+        path: What the command is about to write.
+        mark: The file whose presence shows that it is there.
+        overwrite: Whether the caller asked for it.
+
+    Raises:
+        AvengersError: It is there.
+    """
+    if mark.exists() and not overwrite:
+        raise AvengersError(f"{path}: exists already; --overwrite replaces it, or give another name")
 
 
 def read_table(files: Sequence[Path], *, format: str = "auto", task: str | None = None) -> ScoreTable:

@@ -40,6 +40,7 @@ def command(
             "Parquet table (file or folder) that holds them; the table is then read in pieces, in bounded memory.",
         ),
     ] = None,
+    overwrite: common.Overwrite = False,
     format: common.Format = "auto",
     task: common.Task = None,
     json: common.Json = False,
@@ -49,10 +50,12 @@ def command(
     Every row is used. Keep the rows for avengers evaluate in other files. With --vectors nothing is embedded, and the
     router records no embedding model unless --embeddings names the one that made the vectors.
     """
+    from langchain_avengers.routing.artifact import JSON_NAME
     from langchain_avengers.routing.router import ClusterRouter
     from langchain_avengers.routing.streaming import fit_parquet
     from langchain_avengers.routing.summary import summarise
 
+    common.keep_existing(out, out / JSON_NAME, overwrite)
     router = ClusterRouter(
         n_clusters=_clusters(clusters),
         clusterer=clusterer,

@@ -48,8 +48,27 @@ def test_only_the_new_model_is_asked_and_only_within_budget(calibrated: tuple[Cl
     assert len(new.calls) == len(table) <= 8
     assert bystander.calls == []
     assert router.route("q2").chosen == ("new",)
-    with pytest.raises(RouterError, match="has 'new' already"):
+    with pytest.raises(RouterError, match="has 'new' already, by 8 questions"):
         add_model(router, "new", {"new": new}, folder)
+    with pytest.raises(RouterError, match="has 'a' already, and not by add-model"):
+        add_model(router, "a", {"a": bystander}, folder)
+    assert bystander.calls == []
+
+
+def test_a_larger_budget_adds_to_a_model_that_the_router_has(calibrated: tuple[ClusterRouter, Path]) -> None:
+    router, folder = calibrated
+    new = model()
+    add_model(router, "new", {"new": new}, folder, budget=6)
+    assert len(add_model(router, "new", {"new": new}, folder, budget=15)) == 15
+    assert (len(new.calls), len(set(new.calls))) == (15, 15)
+    assert router.models_ == ["a", "b", "new"]
+    once = ClusterRouter.load(_saved(router, folder), embeddings=Places())
+    assert once.cluster_counts_[:, 2].sum() == 15
+
+
+def _saved(router: ClusterRouter, folder: Path) -> Path:
+    router.save(folder / "router")
+    return folder / "router"
 
 
 def test_an_interrupted_onboarding_asks_nothing_twice(calibrated: tuple[ClusterRouter, Path]) -> None:

@@ -85,7 +85,11 @@ def test_fit_streams_a_column_of_vectors(
     assert (about["rows"], about["clusters_count"], about["score_on_these_rows"]) == (40, 2, None)
     assert about["embeddings"] is None
     assert embedder.texts == []
-    assert "40 rows, 2 models, 2 clusters" in run("fit", tmp_path / "t.parquet", *given, "where").out
+    assert (
+        "40 rows, 2 models, 2 clusters"
+        in run("fit", tmp_path / "t.parquet", *given, "where", "--overwrite").out
+    )
+    given = ("--overwrite", *given)
     named = run("fit", tmp_path / "t.parquet", *given, "where", "--embeddings", "words", "--json")
     assert named.json()["embeddings"] == "HashEmbeddings"
     assert run("fit", tmp_path / "t.parquet", *given, "there").code == 1
@@ -141,7 +145,7 @@ def test_fit_passes_its_options_on(
     }
     assert {name: parameters[name] for name in wanted} == wanted
     for option, value in (("--clusterer", "magic"), ("--scoring", "magic"), ("--clusters", 1000)):
-        outcome = run("fit", *tables, "--out", tmp_path / "r", option, value)
+        outcome = run("fit", *tables, "--out", tmp_path / "r", "--overwrite", option, value)
         assert outcome.code == 1
         assert str(value) in outcome.err
 
