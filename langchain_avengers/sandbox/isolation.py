@@ -29,8 +29,8 @@ _CODE = "/code"
 _PYTHON = "/python"
 
 ADVICE = (
-    "code cannot be run safely here: it needs Linux with libseccomp, and root or unprivileged user namespaces "
-    "(in a container: the right to make them, such as CAP_SYS_ADMIN, or a virtual machine)"
+    "code cannot be run safely here: it needs Linux with libseccomp, and unprivileged user namespaces or root with the "
+    "right to make namespaces; use such a system, or a virtual machine"
 )
 
 

@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_avengers.errors import SandboxError
@@ -19,7 +19,8 @@ from langchain_avengers.sandbox.jail import Jail
 
 MAX_OUTPUT = 1 << 20  # bytes of a program's standard output
 MAX_OPEN_FILES = 64
-ENDED = "ended before its tests did"
+ENDED, LATE = "ended before its tests did", "took too long"
+GRACE = 1.0  # seconds the judge may take to tell that time is over
 PATIENCE = 0.5  # seconds a program that has closed its end may take to end, so that we learn how
 
 Case = Mapping[str, Any]
@@ -37,6 +38,40 @@ class Outcome:
 
     passed: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One look at a program: a test, or a call.
+
+    Attributes:
+        test: Statements that raise when the program is wrong.
+        call: An expression whose value is told.
+        expected: An expression that the call's value has to equal.
+    """
+
+    test: str | None = None
+    call: str | None = None
+    expected: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The probe as the judge takes it."""
+        if self.call is None:
+            return {"test": self.test}
+        return {"call": self.call, "expected": self.expected}
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe gave.
+
+    Attributes:
+        failure: Why it failed, or None: it passed, or had nothing to pass.
+        shown: Of a call: its value, as a text that is the same for equal values; or how it failed to have one.
+    """
+
+    failure: str | None
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,46 +178,67 @@ class Session:
         Raises:
             SandboxError: The tests cannot be run from outside, or the sandbox failed.
         """
+        return [result.failure for result in self.probe(program, [Probe(test=test) for test in tests])]
+
+    def probe(
+        self, program: str, probes: Sequence[Probe], *, call_seconds: float | None = None
+    ) -> list[Probed]:
+        """Run a program and see what probes give.
+
+        Args:
+            program: The source of a module.
+            probes: Tests and calls. Without any, the program itself is the only one.
+            call_seconds: Time for one call, beside the limit on the whole.
+
+        Raises:
+            SandboxError: The probes cannot be run from outside, or the sandbox failed.
+        """
         deadline = time.monotonic() + self._sandbox.timeout
-        count = max(1, len(tests))
+        count = max(1, len(probes))
         ours, theirs = socket.socketpair()
-        answers = self._start("answers", {"kind": "answer", "source": program}, theirs)
-        failures: list[str | None] = []
+        job = {"kind": "answer", "source": program, "call_seconds": call_seconds or 0.0}
+        answers = self._start("answers", job, theirs)
+        results: list[Probed] = []
         try:
-            if tests:
-                failures = self._judge(tests, ours, deadline)
+            if probes:
+                results = self._judge(probes, ours, deadline)
             else:
                 reply = _receive(ours, deadline)
-                failures = [None if reply.get("loaded") is True else str(reply.get("failed") or ENDED)[:300]]
+                loaded = reply.get("loaded") is True
+                results = [Probed(None if loaded else str(reply.get("failed") or ENDED)[:300])]
         except TimeoutError:
-            failures = [f"took longer than {self._sandbox.timeout:g} s"] * count
+            results = [Probed(LATE)] * count
         except EOFError:
-            failures = [ENDED] * count
+            results = [Probed(ENDED)] * count
         except NotPlain as error:
-            failures = [f"broke the protocol: {error}"] * count
+            results = [Probed(f"broke the protocol: {error}")] * count
         finally:
             ours.close()
-            ended = answers.stop(PATIENCE if ENDED in failures else 0.0)
+            ended = answers.stop(PATIENCE if any(result.failure == ENDED for result in results) else 0.0)
+        said = {LATE: f"took longer than {self._sandbox.timeout:g} s"}
         if ended.full or ended.status < 0:
-            failures = [str(ended) if failure == ENDED else failure for failure in failures]
-        return failures
+            said[ENDED] = str(ended)
+        return [replace(result, failure=said.get(result.failure or "", result.failure)) for result in results]
 
-    def _judge(self, tests: Sequence[str], answer: socket.socket, deadline: float) -> list[str | None]:
+    def _judge(self, probes: Sequence[Probe], answer: socket.socket, deadline: float) -> list[Probed]:
         ours, theirs = socket.socketpair()
-        judges = self._start("judges", {"kind": "judge", "tests": list(tests)}, theirs, answer)
+        seconds = deadline - time.monotonic()
+        job = {"kind": "judge", "probes": [probe.to_dict() for probe in probes], "seconds": seconds}
+        judges = self._start("judges", job, theirs, answer)
         answer.close()  # the judge's alone: it sees the answer end
         try:
-            verdict = _receive(ours, deadline)
+            verdict = _receive(ours, deadline + GRACE)
+        except TimeoutError:
+            raise
         except (EOFError, NotPlain):
             # An answer can hand over what takes all of the judge's memory; that is its failure.
-            return ["the tests ended without a verdict"] * len(tests)
+            return [Probed("the tests ended without a verdict")] * len(probes)
         finally:
             ours.close()
             judges.stop()
         if "unsuited" in verdict:
             raise SandboxError(verdict["unsuited"])
-        failures: list[str | None] = verdict["failures"]
-        return failures
+        return [Probed(result["failure"], result.get("shown", "")) for result in verdict["results"]]
 
     def run_script(self, program: str, stdin: str) -> Ran:
         """Run a program that reads standard input and writes standard output.

@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import operator
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def serve(job: dict[str, Any]) -> None:
         channel.send({"failed": described(error)})
         return
     channel.send({"loaded": True})
-    _Server(channel, names).serve()
+    _Server(channel, names, job.get("call_seconds", 0.0)).serve()
 
 
 def _namespace() -> dict[str, Any]:
@@ -62,11 +63,20 @@ def described(error: BaseException) -> str:
         return type(error).__name__[:MAX_TEXT]
 
 
+class _Late(BaseException):
+    """A call's time is over."""
+
+
+def _ring(*_: object) -> None:
+    raise _Late
+
+
 class _Server:
     """Does what is asked with an answer's names, and keeps the objects that references stand for."""
 
-    def __init__(self, channel: Channel, names: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, names: dict[str, Any], seconds: float) -> None:
         self._channel = channel
+        self._seconds = seconds  # that one call may take; 0: no limit but that on the whole
         self._names = names
         self._objects: list[Any] = []
 
@@ -79,7 +89,20 @@ class _Server:
                 os._exit(0)
             if until and until in request:
                 return request[until]
-            self._channel.send(self._reply(request))
+            self._channel.send(self._timed_reply(request))
+
+    def _timed_reply(self, request: dict[str, Any]) -> dict[str, Any]:
+        if not self._seconds:
+            return self._reply(request)
+        signal.signal(signal.SIGALRM, _ring)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+            try:
+                return self._reply(request)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except _Late:
+            return {"late": True}
 
     def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -91,6 +114,8 @@ class _Server:
             return {"raised": ["StopIteration", "Exception"], "text": ""}
         except NotPlain as error:
             return {"unsendable": str(error)[:MAX_TEXT]}
+        except _Late:
+            return {"late": True}
         except BaseException as error:
             return {"raised": [kind.__name__ for kind in type(error).__mro__], "text": _text(error)}
 

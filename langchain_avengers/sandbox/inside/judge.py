@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import os
 import socket
+import time
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -18,9 +19,15 @@ from typing import Any, NoReturn
 from langchain_avengers.sandbox.inside.answer import described
 from langchain_avengers.sandbox.inside.values import Channel, NotPlain, decode, encode
 
+LATE = "took too long"
+
 
 class Unsuited(Exception):
     """The tests do what cannot be done from outside, whatever the answer."""
+
+
+class Late(BaseException):
+    """One call took longer than one call may."""
 
 
 class AnswerError(Exception):
@@ -28,32 +35,67 @@ class AnswerError(Exception):
 
 
 def judge(job: dict[str, Any]) -> None:
-    """Run tests and send the verdict: `passed` and `detail` for each of them, or why they cannot be run."""
+    """Run probes and send what each gave, or why they cannot be run.
+
+    A probe is a `test`, statements that pass unless they raise, or a `call`, an expression whose value is told and
+    compared with that of `expected`, when it has one. The verdict has for each `failure` (None: it passed) and, for a
+    call, `shown` (see `show`). `end` is said of every probe that the answer did not live to see.
+    """
     verdicts = Channel(socket.socket(fileno=3))
+    results: list[dict[str, Any]] = []
 
     def end(failure: str) -> NoReturn:
-        """The answer has ended or broken the protocol: no test that follows can pass."""
-        results.extend([failure] * (len(job["tests"]) - len(results)))
-        verdicts.send({"failures": results})
+        """The answer has ended or broken the protocol: no probe that follows can pass."""
+        left = len(job["probes"]) - len(results)
+        verdicts.send({"results": results + [{"failure": failure, "shown": failure}] * left})
         os._exit(0)
 
-    results: list[str | None] = []
-    link = _Link(Channel(socket.socket(fileno=4)), end)
+    connection = socket.socket(fileno=4)
+    link = _Link(connection, end, time.monotonic() + job["seconds"])
     link.wait_until_loaded()
-    for test in job["tests"]:
+    for probe in job["probes"]:
         try:
-            code = compile(test, "<tests>", "exec")
-            names = {"__name__": "__tests__", "__builtins__": builtins}
-            names.update(link.names(code))
-            exec(code, names)
+            results.append(_probed(probe, link))
         except Unsuited as error:
             verdicts.send({"unsuited": str(error)})
             os._exit(0)
+        except Late:
+            results.append({"failure": LATE, "shown": LATE})
         except BaseException as error:  # SystemExit too: tests that were left have not passed
-            results.append(described(error))
-        else:
-            results.append(None)
-    verdicts.send({"failures": results})
+            results.append({"failure": described(error), "shown": f"raises {type(error).__name__}"})
+    verdicts.send({"results": results})
+
+
+def _probed(probe: dict[str, Any], link: _Link) -> dict[str, Any]:
+    if "test" in probe:
+        code = compile(probe["test"], "<tests>", "exec")
+        exec(code, link.namespace(code))
+        return {"failure": None}
+    code = compile(probe["call"], "<call>", "eval")
+    names = link.namespace(code)
+    link.left = None
+    value = eval(code, names)
+    failure = None
+    if probe.get("expected") is not None and not bool(value == eval(probe["expected"], names)):
+        failure = "another value"
+    return {"failure": failure, "shown": show(value) + (f", leaving {show(link.left)}" if link.left else "")}
+
+
+def show(value: Any) -> str:
+    """A value as a text that is the same for values that are equal."""
+    if isinstance(value, bool | int) and abs(value) < 1 << 53:
+        return str(int(value)) if not isinstance(value, bool) else str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1 << 53 else f"{value:.9g}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(sorted(f"{show(key)}: {show(item)}" for key, item in value.items())) + "}"
+    if isinstance(value, set | frozenset):
+        return f"set({', '.join(sorted(map(show, value)))})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(show, value))})"
+    return repr(value)
 
 
 def _mentioned(code: types.CodeType) -> set[str]:
@@ -64,9 +106,13 @@ def _mentioned(code: types.CodeType) -> set[str]:
 class _Link:
     """The judge's end of the line to the answer."""
 
-    def __init__(self, channel: Channel, end: Callable[[str], NoReturn]) -> None:
-        self._channel = channel
+    def __init__(self, connection: socket.socket, end: Callable[[str], NoReturn], deadline: float) -> None:
+        self._connection = connection
+        self._channel = Channel(connection)
         self._end = end
+        self._deadline = deadline
+        self._found: dict[frozenset[str], dict[str, Any]] = {}
+        self.left: list[Any] | None = None
         self._callbacks: list[Any] = []
         self._errors: dict[str, type[Exception]] = {}
 
@@ -75,19 +121,21 @@ class _Link:
         if "loaded" not in first:
             self._end(str(first.get("failed"))[:300])
 
-    def names(self, code: types.CodeType) -> dict[str, Any]:
-        """What the tests mention and the answer defines.
+    def namespace(self, code: types.CodeType) -> dict[str, Any]:
+        """Names for tests: what they mention and the answer defines.
 
         A built-in name stands for the built-in: an `abs` of the answer's own must not judge it. Only tests that
         mention nothing else of the answer's can be about it.
         """
-        mentioned = sorted(_mentioned(code))
-        found = self.request({"names": mentioned})
-        if not isinstance(found, dict):
-            self._end("the answer's process broke the protocol")
-        own = {name: value for name, value in found.items() if not hasattr(builtins, name)}
-        shadowing = {name: value for name, value in found.items() if name not in own}
-        return own or (shadowing if len(shadowing) == 1 else {})
+        mentioned = frozenset(_mentioned(code))
+        if mentioned not in self._found:
+            found = self.request({"names": sorted(mentioned)})
+            if not isinstance(found, dict):
+                self._end("broke the protocol")
+            own = {name: value for name, value in found.items() if not hasattr(builtins, name)}
+            shadowing = {name: value for name, value in found.items() if name not in own}
+            self._found[mentioned] = own or (shadowing if len(shadowing) == 1 else {})
+        return {"__name__": "__tests__", "__builtins__": builtins, **self._found[mentioned]}
 
     def request(self, request: dict[str, Any], arguments: tuple[Any, ...] = ()) -> Any:
         """Have the answer do something; its exceptions are raised here."""
@@ -103,8 +151,12 @@ class _Link:
             raise self._error(reply)
         if "unsendable" in reply:
             self._end(f"returned a value that cannot be sent: {str(reply['unsendable'])[:200]}")
-        for argument, left in zip(arguments, reply.get("left", ()), strict=False):
-            _put_back(argument, self._decode(left))
+        if "late" in reply:
+            raise Late
+        if "left" in reply:
+            self.left = self._decode(["list", reply["left"]])
+            for argument, left in zip(arguments, self.left or (), strict=False):
+                _put_back(argument, left)
         return self._decode(reply.get("value"))
 
     def operate(self, on: str | int, do: str, *args: Any, **named: Any) -> Any:
@@ -122,8 +174,11 @@ class _Link:
         return self.request(request, args)
 
     def _receive(self) -> dict[str, Any]:
+        self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
         try:
             reply = self._channel.receive()
+        except TimeoutError:
+            self._end(LATE)
         except (EOFError, OSError):
             self._end("ended before its tests did")
         except NotPlain as error:

@@ -12,7 +12,7 @@ from langchain_avengers.voting.extraction.structured import is_data
 from langchain_avengers.voting.extraction.text import Block
 
 _MAX = 100_000  # characters; beyond it code is compared as text
-_PYTHON = ("python", "py", "python3", "py3")
+PYTHON = ("python", "py", "python3", "py3")
 _PROSE = {
     "text",
     "txt",
@@ -46,8 +46,8 @@ def is_code(language: str, text: str) -> bool:
 
 def is_whole(text: str, language: str = "") -> bool:
     """Whether code whose fence was never closed is all there: Python has to parse, braces to be closed."""
-    if language in ("", *_PYTHON):
-        return _parse(text) is not None
+    if language in ("", *PYTHON):
+        return parse_python(text) is not None
     return text.count("{") == text.count("}")
 
 
@@ -57,8 +57,8 @@ def canonical_code(text: str, language: str = "") -> str:
     Python goes through its syntax tree. Beside definitions, what only tries them out (bare calls, asserts,
     the `__main__` guard) is left out as well. Other languages lose comments and whitespace.
     """
-    if len(text) <= _MAX and language in ("", *_PYTHON):
-        tree = _parse(text)
+    if len(text) <= _MAX and language in ("", *PYTHON):
+        tree = parse_python(text)
         if tree is not None:
             try:
                 return ast.unparse(_Bare().visit(tree))
@@ -91,7 +91,9 @@ def find_code(text: str, *, eager: bool = False) -> str | None:
     if len(text) > _MAX:
         return None
     if _STATEMENT.search(text):
-        if (tree := _parse(text)) is not None and any(not isinstance(node, ast.Expr) for node in tree.body):
+        if (tree := parse_python(text)) is not None and any(
+            not isinstance(node, ast.Expr) for node in tree.body
+        ):
             return text
         lines = text.split("\n")
         start = next(
@@ -101,12 +103,13 @@ def find_code(text: str, *, eager: bool = False) -> str | None:
             end = next((i for i in range(start, len(lines)) if not _TOP_LINE.match(lines[i])), len(lines))
             for stop in range(end, max(start, end - 50), -1):
                 part = "\n".join(lines[start:stop])
-                if definitions(part) and _parse(part) is not None:
+                if definitions(part) and parse_python(part) is not None:
                     return part
     return text if eager and _CODE_LINE.match(text) else None
 
 
-def _parse(text: str) -> ast.Module | None:
+def parse_python(text: str) -> ast.Module | None:
+    """The syntax tree of Python code, whose margin or first indentation may be lost; `None` when it is none."""
     import textwrap
     import warnings
 
@@ -173,7 +176,13 @@ def _squeeze(text: str, language: str) -> str:
 
 
 def read_code(prose: str, blocks: list[Block], asked: Asked) -> Answer | None:
-    """The code of an answer: the block that defines what the question names or, failing that, something, with the
+    """The code of an answer; see `find_source`."""
+    found = find_source(prose, blocks, asked)
+    return None if found is None else code_answer(*found)
+
+
+def find_source(prose: str, blocks: list[Block], asked: Asked) -> tuple[str, str] | None:
+    """The code of an answer as it stands there, and its language: the block that defines what the question names or, failing that, something, with the
     definitions of earlier blocks that it uses; or code without a fence.
 
     Of several blocks that define the same, the first counts, unless the text takes it back.
@@ -187,7 +196,7 @@ def read_code(prose: str, blocks: list[Block], asked: Asked) -> Answer | None:
     ]
     if not found:
         loose = None if blocks else find_code(prose, eager=asked.code)
-        return None if loose is None else code_answer(loose)
+        return None if loose is None else (loose, "")
     names = [definitions(block.text) for _, block in found]
     best = max(
         range(len(found)),
@@ -214,7 +223,7 @@ def read_code(prose: str, blocks: list[Block], asked: Asked) -> Answer | None:
             and any(name in text for name in names[k])
         ):
             text, known = f"{found[k][1].text}\n\n{text}", known | names[k]
-    return code_answer(text, found[best][1].language)
+    return text, found[best][1].language
 
 
 def code_answer(text: str, language: str = "") -> Answer | None:
