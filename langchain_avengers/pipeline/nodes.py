@@ -44,6 +44,7 @@ from langchain_avengers.pipeline.state import (
     NodeUpdate,
     PipelineState,
     Plan,
+    Role,
     SampleRecord,
     SampleRequest,
     StateUpdate,
@@ -55,6 +56,7 @@ from langchain_avengers.pipeline.sync_async import Event, Job, Step, in_thread, 
 from langchain_avengers.pipeline.tracing import CallWatch, Trace
 from langchain_avengers.providers import blames_query, chat_model, describe, without_secrets
 from langchain_avengers.routing.decision import RoutingDecision
+from langchain_avengers.voting.execution import ExecutionVoter
 from langchain_avengers.voting.voters import Sample, Vote, Voter, resolve_voter
 
 SLOW_VOTE = 20_000
@@ -126,6 +128,7 @@ class Pipeline:
         self.escalate_to = self._helper("escalate_to", settings.escalate_to)
         self.aggregator = self._helper("aggregator", settings.aggregator)
         self.judge = self._helper("judge", settings.judge)
+        self.test_writer = self._helper("test_writer", settings.test_writer)
         self._check_allowed(settings)
         self._check_strategy(settings)
         self._voters: dict[tuple[str, str], Voter] = {}
@@ -376,9 +379,11 @@ class Pipeline:
         ]
         voter = yield from self._voter(context.settings)
         (vote,) = yield [_vote_job(voter, samples, question_of(state["messages"]), context.trace)]
-        judge = self.judge.name if self.judge else vote.voter
+        role: Role = "tests" if vote.voter == ExecutionVoter.name else "judge"
+        helper = self.test_writer if role == "tests" else self.judge
+        caller = helper.name if helper else vote.voter
         calls = [
-            CallRecord(model=judge, role="judge", asked=1, drawn=1, usage=message.usage_metadata, error=None)
+            CallRecord(model=caller, role=role, asked=1, drawn=1, usage=message.usage_metadata, error=None)
             for message in vote.calls
         ]
         return vote, calls
@@ -397,6 +402,8 @@ class Pipeline:
                 judge=self.judge.model if self.judge else None,
                 weights=weights,
                 policy=policy_of(self.router),
+                allow_code=settings.allow_code,
+                test_writer=self.test_writer.model if self.test_writer else None,
             )
 
         if (voter, weights) not in self._voters:  # the router's embedder may have to be loaded

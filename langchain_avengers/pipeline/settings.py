@@ -22,7 +22,7 @@ from langchain_avengers.voting.voters import Voter
 Strategy = Literal[
     "direct", "self_consistency", "mixture", "model_switch", "escalate", "aggregate", "learned"
 ]
-VoterName = Literal["auto", "majority", "log_odds", "medoid", "judge"]
+VoterName = Literal["auto", "majority", "log_odds", "medoid", "judge", "execution"]
 RoutingText = Literal["last_human", "conversation"] | int | Callable[[Sequence[BaseMessage]], str]
 ChatModel = str | Runnable[LanguageModelInput, AIMessage]
 """A chat model, a runnable around one, or an `init_chat_model` string."""
@@ -98,6 +98,8 @@ class GraphOptions(TypedDict, total=False):
     cost_weight: float | None
     confidence_threshold: float
     judge: ChatModel | None
+    allow_code: bool | Literal["uid"]
+    test_writer: ChatModel | None
     escalate_to: ChatModel | None
     aggregator: ChatModel | None
     min_samples: int | None
@@ -147,8 +149,11 @@ class Settings(BaseModel):
         n_samples: Samples drawn for a query (for `"model_switch"`: of each model), at most. None: as many as
             `"learned"` finds useful, 5 with the other strategies.
         top_n: Models the samples are spread over, best first. `"mixture"` takes at least two.
-        voter: `"auto"`, `"majority"`, `"log_odds"`, `"medoid"`, `"judge"`, or a voter.
+        voter: `"auto"`, `"majority"`, `"log_odds"`, `"medoid"`, `"judge"`, `"execution"`, or a voter.
         judge: The chat model of voter `"judge"`, or a pool model's name.
+        allow_code: Whether voter `"auto"` may run code that models wrote, to vote on what it does: True in full
+            isolation only, `"uid"` also at that lower level. Voter `"execution"` runs it in any case.
+        test_writer: Who writes tests for code that is run: a pool model's name or a chat model. None: nobody.
         escalate_to: Who answers when the vote of strategy `"escalate"` is not confident: a pool model's
             name or a chat model.
         aggregator: Who writes the answer of strategy `"aggregate"`: a pool model's name or a chat model.
@@ -196,6 +201,8 @@ class Settings(BaseModel):
     top_n: int = Field(default=1, ge=1)
     voter: SkipValidation[VoterName | Voter] = "auto"
     judge: SkipValidation[ChatModel | None] = None
+    allow_code: bool | Literal["uid"] = False
+    test_writer: SkipValidation[ChatModel | None] = None
     escalate_to: SkipValidation[ChatModel | None] = None
     aggregator: SkipValidation[ChatModel | None] = None
     confidence_threshold: float = Field(default=0.8, ge=0, le=1)

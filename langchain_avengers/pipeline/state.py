@@ -13,7 +13,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-Role = Literal["sample", "escalate", "aggregate", "judge"]
+Role = Literal["sample", "escalate", "aggregate", "judge", "tests"]
 T = TypeVar("T")
 
 # --- what an answer says of itself ---

@@ -163,7 +163,7 @@ class Session:
             return Outcome(failure is None, failure or "")
         for case in tests:
             ran = self.run_script(program, str(case["input"]))
-            if ran.detail or _lines(ran.output) != _lines(str(case["output"])):
+            if ran.detail or not same_output(ran.output, str(case["output"])):
                 return Outcome(
                     False, ran.detail or f"wrote {ran.output[:100]!r} for {str(case['input'])[:100]!r}"
                 )
@@ -324,6 +324,7 @@ def _receive(connection: socket.socket, deadline: float) -> dict[str, Any]:
     return message
 
 
-def _lines(text: str) -> list[str]:
-    """Lines without white space at their ends, and without empty lines at the end."""
-    return [line.rstrip() for line in text.rstrip().split("\n")]
+def same_output(output: str, expected: str) -> bool:
+    """Whether two outputs are the same but for white space at the ends of lines and empty lines at the end."""
+    one, other = ([line.rstrip() for line in text.rstrip().split("\n")] for text in (output, expected))
+    return one == other

@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
@@ -21,11 +21,18 @@ from langchain_avengers.sandbox.isolation import Level, require
 from langchain_avengers.sandbox.sandbox import Case, Probe, Probed, Sandbox, Session, same_output
 from langchain_avengers.voting.extraction.answer import Answer
 from langchain_avengers.voting.extraction.code import canonical_code
+from langchain_avengers.voting.majority import MajorityVoter, check_samples, group_chances
+from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.probes import (
-    Input, examples, from_statements, generated, stdin_examples, written
+    Input,
+    examples,
+    from_statements,
+    generated,
+    stdin_examples,
+    written,
 )  # fmt: skip
 from langchain_avengers.voting.programs import Signature, find_entry, read_program
-from langchain_avengers.voting.voters import Candidate, MajorityVoter, Sample, Vote
+from langchain_avengers.voting.vote import Candidate, Sample, Vote, Weighting, score_of, weigh
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 _MOST, _LEAST = 1.0, 0.25  # seconds that one sample may take in all
 _CALL = 0.2  # seconds that one call may take
 _SHOWN = 200  # characters of a behaviour in the tally
+_NO_VALUE = ("raises ", "took ", "ended ", "killed ", "returned ", "sent ", "broke ")
 
 Results = Sequence[Probed]
 """What each input gave when one program was run."""
@@ -59,16 +67,18 @@ class ExecutionVoter:
         n_tests: How many tests it is asked for.
         n_generated: Inputs drawn by the function's annotations (with hypothesis installed).
         weights: Weights of samples; see `MajorityVoter`.
+        policy: A learned vote. The confidence is then the chance that the winning class is right.
         timeout: Seconds for running all samples of a vote, about; a sample gets its share, at most one second.
         level: The least isolation; see `sandbox.isolation`.
 
     Inputs are the examples in the question (doctests, assertions, calls with their values, pairs of input and output),
     the caller's tests, written tests, and generated inputs. A class that passes fewer of the question's examples and
     the caller's tests than another has weight 0, so that it cannot win; the others weigh the votes of their samples
-    times the square root of one plus the written tests they pass. A generated input on which most samples raise is
+    times one plus the number of written tests they pass. A generated input on which most samples raise is
     left out. Ties go as in `MajorityVoter`. `Candidate.value` says how a class behaves.
 
-    When no sample holds a Python program, or there is no input, `MajorityVoter` decides and `Vote.note` says so.
+    When no sample holds a Python program, or there is no input, the votes are counted as in `MajorityVoter`, and
+    `Vote.note` says so.
 
     Raises:
         SandboxError: When it is made: this system cannot isolate a program at that level.
@@ -89,7 +99,8 @@ class ExecutionVoter:
     _: KW_ONLY
     n_tests: int = 10
     n_generated: int = 20
-    weights: Literal["equal", "log_odds"] = "equal"
+    weights: Weighting = "equal"
+    policy: VotePolicy | None = None
     timeout: float = 2.5
     level: Level = "namespaces"
     name: ClassVar[str] = "execution"
@@ -127,8 +138,7 @@ class ExecutionVoter:
         return await asyncio.to_thread(self._decide, samples, question, ballot, reply, note)
 
     def _ballot(self, samples: Sequence[Sample], question: str | None) -> _Ballot:
-        if not samples:
-            raise ValueError("no samples to vote on: a vote needs at least one")
+        check_samples(samples)
         programs = [read_program(str(sample.message.text), question) for sample in samples]
         sources = [program for program in programs if program is not None]
         entry = find_entry(question, sources)
@@ -137,7 +147,10 @@ class ExecutionVoter:
         own = [self.tests] if isinstance(self.tests, str) else list(self.tests)
         if entry is None:
             pairs = [(str(case["input"]), str(case["output"])) for case in own if isinstance(case, Mapping)]
-            inputs = [Input(Probe(call=given, expected=told), "question") for given, told in stdin_examples(question)]
+            inputs = [
+                Input(Probe(call=given, expected=told), "question")
+                for given, told in stdin_examples(question)
+            ]
             inputs += [Input(Probe(call=given, expected=told), "caller") for given, told in pairs]
             return _Ballot(programs, None, inputs)
         texts = [text for text in own if isinstance(text, str)]
@@ -148,13 +161,18 @@ class ExecutionVoter:
         rules = (
             f"You write tests for a Python function `{entry.name}` that somebody else will write. Reply with "
             f"{self.n_tests} different assertions, one on each line, with literal values and nothing else, such as\n"
-            f"assert {entry.name}(...) == ...\nCover ordinary and extreme cases. Do not write the function. What follows "
-            "is the question that it answers."
+            f"assert {entry.name}(...) == ...\nCover ordinary and extreme cases. Do not write the function. "
+            "What follows is the question that it answers."
         )
         return [SystemMessage(rules), HumanMessage(question or "(not given)")]
 
     def _decide(
-        self, samples: Sequence[Sample], question: str | None, ballot: _Ballot, reply: BaseMessage | None, note: str
+        self,
+        samples: Sequence[Sample],
+        question: str | None,
+        ballot: _Ballot,
+        reply: BaseMessage | None,
+        note: str,
     ) -> Vote:
         inputs = list(ballot.inputs)
         calls = (reply,) if isinstance(reply, AIMessage) else ()
@@ -166,12 +184,14 @@ class ExecutionVoter:
             note = note if tests else "the model that writes tests wrote none that could be run"
         sources = list(dict.fromkeys(program for program in ballot.programs if program is not None))
         if not sources or not inputs:
-            missing = "no sample holds a Python program" if not sources else "there is no input to run the code on"
-            elected = MajorityVoter(self.weights).vote(samples, question)
-            return replace(elected, calls=calls, note=f"{missing}: majority vote instead")
+            missing = (
+                "no sample holds a Python program" if not sources else "there is no input to run the code on"
+            )
+            elected = MajorityVoter(self.weights, self.policy).vote(samples, question)
+            return replace(elected, voter=self.name, calls=calls, note=f"{missing}: majority vote instead")
         results = self._run(sources, ballot.entry, inputs)
         runs = [None if program is None else results[program] for program in ballot.programs]
-        vote = elect(samples, runs, inputs, MajorityVoter(self.weights))
+        vote = elect(samples, runs, inputs, self.weights, self.policy)
         code = canonical_code(ballot.programs[vote.winner] or "", "python")
         return replace(vote, answer=Answer("code", code), calls=calls, note=note)
 
@@ -228,47 +248,64 @@ def _no_tests(error: Exception) -> str:
 
 
 def elect(
-    samples: Sequence[Sample], runs: Sequence[Results | None], inputs: Sequence[Input], majority: MajorityVoter
+    samples: Sequence[Sample],
+    runs: Sequence[Results | None],
+    inputs: Sequence[Input],
+    weighting: Weighting = "equal",
+    policy: VotePolicy | None = None,
 ) -> Vote:
-    """Elect by what the samples' programs gave.
+    """Elect by what the samples' programs gave; see `ExecutionVoter`.
 
     Args:
         samples: All samples.
-        runs: For each what every input gave; None when it has no program and abstains.
+        runs: For each what every input gave; None when it has no program and abstains. One at least has one.
         inputs: The inputs.
-        majority: Weighs the samples.
+        weighting: How the samples' votes weigh.
+        policy: A learned vote.
     """
-    weights = majority.weigh(samples)
     kept = [k for k in range(len(inputs)) if inputs[k].origin != "generated" or _in_domain(runs, k)]
     binding = [k for k in kept if inputs[k].binding]
     tests = [k for k in kept if inputs[k].origin == "written"]
-    groups: dict[tuple[str, ...], list[int]] = {}
+    classes: dict[tuple[str, ...], list[int]] = {}
     for i, run in enumerate(runs):
         if run is not None:
-            groups.setdefault(tuple(_behaviour(run[k]) for k in kept), []).append(i)
-    passed = {
-        key: (_passed(runs[group[0]], binding), _passed(runs[group[0]], tests)) for key, group in groups.items()
-    }
-    most = max(own for own, _ in passed.values())
-    ranked = []
-    for key, group in groups.items():
-        own, also = passed[key]
-        weight = math.fsum(weights[i] for i in group) * math.sqrt(1 + also) if own == most else 0.0
-        best = min(group, key=lambda i: (-_score(samples[i]), i))
-        ranked.append((-round(weight, 9), -_score(samples[best]), group[0], best, key, group))
-    ranked.sort()
-    telling = _telling(kept, list(groups), inputs)
-    tally = tuple(
-        Candidate(
-            _described(key, telling, passed[key], (len(binding), len(tests))), -weight, len(group), tuple(group)
+            classes.setdefault(tuple(_behaviour(run[k]) for k in kept), []).append(i)
+    keys, groups = list(classes), list(classes.values())
+    passed = [(_passed(runs[group[0]], binding), _passed(runs[group[0]], tests)) for group in groups]
+    most = max(own for own, _ in passed)
+    factors = [1 + also if own == most else 0 for own, also in passed]
+    chances = None if policy is None else group_chances(policy, samples, groups)
+    votes = weigh(samples, weighting)
+    counted = [math.fsum(votes[i] for i in group) for group in groups]
+    weights = [
+        base * factor
+        for base, factor in zip(
+            chances if chances and weighting == "learned" else counted, factors, strict=True
         )
-        for weight, _, _, _, key, group in ranked
+    ]
+    ranked = []
+    for number, group in enumerate(groups):
+        best = min(group, key=lambda i: (-score_of(samples[i]), i))
+        ranked.append((-round(weights[number], 9), -score_of(samples[best]), group[0], best, number))
+    ranked.sort()
+    telling = _telling(kept, keys, inputs)
+    of = (len(binding), len(tests))
+    tally = tuple(
+        Candidate(_described(keys[n], telling, passed[n], of), -weight, len(groups[n]), tuple(groups[n]))
+        for weight, _, _, _, n in ranked
     )
+    if policy is not None and chances is not None:
+        # Tests move the chances of the classes; that none of them is right keeps its own.
+        moved = [chance * factor for chance, factor in zip(chances, factors, strict=True)]
+        share = moved[ranked[0][4]] / (math.fsum(moved) + max(0.0, 1 - math.fsum(chances)))
+        confidence = policy.calibrated(share, len(samples))
+    else:
+        confidence = tally[0].weight / math.fsum(candidate.weight for candidate in tally)
     return Vote(
         winner=ranked[0][3],
         answer=None,
         tally=tally,
-        confidence=tally[0].weight / math.fsum(candidate.weight for candidate in tally),
+        confidence=confidence,
         abstained=tuple(i for i, run in enumerate(runs) if run is None),
         tie=len(tally) > 1 and tally[0].weight == tally[1].weight,
         voter=ExecutionVoter.name,
@@ -277,10 +314,6 @@ def elect(
 
 def _behaviour(result: Probed) -> str:
     return result.shown or ("passes" if result.failure is None else "fails")
-
-
-def _score(sample: Sample) -> float:
-    return -1.0 if sample.weight_score is None else sample.weight_score
 
 
 def _in_domain(runs: Sequence[Results | None], k: int) -> bool:
@@ -293,7 +326,9 @@ def _passed(run: Results | None, which: Sequence[int]) -> int:
     return sum(run[k].failure is None for k in which) if run is not None else 0
 
 
-def _telling(kept: Sequence[int], keys: Sequence[tuple[str, ...]], inputs: Sequence[Input]) -> list[tuple[int, str]]:
+def _telling(
+    kept: Sequence[int], keys: Sequence[tuple[str, ...]], inputs: Sequence[Input]
+) -> list[tuple[int, str]]:
     """The inputs by which classes are told apart, the most telling first: (place in a class's key, call)."""
     calls = [(place, inputs[k].probe.call) for place, k in enumerate(kept)]
     known = [(place, " ".join(call.split())) for place, call in calls if call is not None]
@@ -304,7 +339,10 @@ def _described(
     key: tuple[str, ...], telling: Sequence[tuple[int, str]], passed: tuple[int, int], of: tuple[int, int]
 ) -> str:
     """A behaviour in one line."""
-    parts = [f"{call[:60]} gives {key[place][:60]}" for place, call in telling]
+    parts = [
+        f"{call[:60]} {'' if key[place].startswith(_NO_VALUE) else 'gives '}{key[place][:60]}"
+        for place, call in telling
+    ]
     for name, count, total in zip(("examples", "written tests"), passed, of, strict=True):
         if total:
             parts.append(f"passes {count} of {total} {name}")

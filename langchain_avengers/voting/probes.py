@@ -86,6 +86,16 @@ def examples(question: str | None, entry: Signature) -> list[Input]:
     return [Input(probe, "question") for probe in dict.fromkeys(found)]
 
 
+def from_statements(texts: Sequence[str]) -> list[Input]:
+    """The caller's tests: each text is one test, unless it is lines of assertions alone."""
+    found: list[Probe] = []
+    for text in texts:
+        lines = [line for line in text.split("\n") if line.strip()]
+        single = list(statements(text))
+        found += single if len(single) == len(lines) else [Probe(test=text)]
+    return [Input(probe, "caller") for probe in found]
+
+
 def _doctests(question: str) -> Iterator[Probe]:
     try:
         parsed = doctest.DocTestParser().get_examples(question)
@@ -147,11 +157,9 @@ def _named(question: str, entry: Signature) -> Iterator[Probe]:
 def stdin_examples(question: str | None) -> list[tuple[str, str]]:
     """The (input, output) examples of a question that asks for a program which reads standard input."""
     text = question or ""
-    found = [(match["input"], match["output"]) for match in _SAMPLE.finditer(text)]
-    found = found or [
-        (match["input"].strip("`"), match["output"].strip("`")) for match in _GIVEN.finditer(text)
-    ]
-    return list(dict.fromkeys(found))
+    found = [*_SAMPLE.finditer(text)] or [*_GIVEN.finditer(text)]
+    pairs = [(match["input"].strip("`\n"), match["output"].strip("`\n")) for match in found]
+    return list(dict.fromkeys(pairs))
 
 
 def _is_call(text: str) -> bool:
@@ -169,14 +177,18 @@ def _is_literal(text: str) -> bool:
     return True
 
 
+_ENDS = re.compile(r"$|[`*.,;:)]*(?:$|\s+#|\s+(?!or\b)[A-Za-z(]|,\s|\s{2,})|`")
+_SPELLED = {"true": "True", "false": "False", "null": "None"}
+
+
 def _leading_literal(text: str) -> str | None:
-    """The longest Python literal that a line starts with, when a line's end, a comment or a full stop follows it."""
-    text = text.split("#")[0].strip() if not text.lstrip().startswith(("'", '"')) else text.strip()
-    text = text.strip("`*").strip()
-    for candidate in (text, text.rstrip(".,;"), re.split(r"[.,;]\s|\s[-–(]|\s{2,}", text)[0]):
-        fixed = {"true": "True", "false": "False", "null": "None"}.get(candidate, candidate)
-        if fixed and _is_literal(fixed):
-            return fixed
+    """The longest Python literal that a line starts with, when what follows it is no part of an expression."""
+    text = text.strip().lstrip("`*").strip()
+    for match in sorted(_ENDS.finditer(text), key=lambda match: -match.start())[:50]:
+        start = text[: match.start()].rstrip(".,;: ")
+        value = _SPELLED.get(start, start)
+        if value and _is_literal(value):
+            return value
     return None
 
 
@@ -188,8 +200,8 @@ _PLAIN = (
     ast.cmpop, ast.Subscript, ast.Slice, ast.keyword,
 )  # fmt: skip
 _FUNCTIONS = {
-    "abs", "all", "any", "bool", "dict", "float", "frozenset", "int", "isinstance", "len", "list", "max", "min", "round",
-    "set", "sorted", "str", "sum", "tuple",
+    "abs", "all", "any", "bool", "dict", "float", "frozenset", "int", "isinstance", "len", "list", "max", "min",
+    "round", "set", "sorted", "str", "sum", "tuple",
 }  # fmt: skip
 
 
@@ -263,11 +275,11 @@ def _strategies(annotation: ast.expr | None) -> list[SearchStrategy[Any]]:
     known = None if annotation is None else _strategy(annotation)
     if known is not None:
         return [known]
-    numbers, texts = _plain("int"), _plain("str")
+    numbers, texts = _basic("int"), _basic("str")
     return [numbers, texts, st.lists(numbers, max_size=6), st.lists(texts, max_size=5)]
 
 
-def _plain(name: str) -> SearchStrategy[Any]:
+def _basic(name: str) -> SearchStrategy[Any]:
     from hypothesis import strategies as st
 
     words = st.text("abcdexyzABC 019.,()[]-", max_size=12)
@@ -295,9 +307,9 @@ def _strategy(node: ast.expr) -> SearchStrategy[Any] | None:
         return None if None in sides else st.one_of(*[side for side in sides if side is not None])
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
     if name in ("int", "float", "bool", "str"):
-        return _plain(name)
+        return _basic(name)
     if name in ("list", "List"):
-        return st.lists(_plain("int"), max_size=6)
+        return st.lists(_basic("int"), max_size=6)
     if not isinstance(node, ast.Subscript):
         return None
     outer = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,11 +98,23 @@ def find_entry(question: str | None, programs: Sequence[str]) -> Signature | Non
     latest: dict[str, Signature] = {}
     for some in defined:
         for place, one in enumerate(some):
-            counts[one.name] += 1_000 * (1 + 1_000 * (one.name in asked)) + place
+            counts[one.name] += 1_000 + place
             latest.setdefault(one.name, one)
-    called = any(_calls_input(program) for program in programs)
-    return latest[counts.most_common(1)[0][0]] if counts and not (called and not asked) else None
+    named = [name for name in counts if name in asked or _is_named(name, question or "")]
+    reading = sum(map(_reads_input, programs))
+    if not named and (not counts or 2 * reading > len(programs)):
+        return None
+    return latest[max(named or counts, key=lambda name: counts[name])]
 
 
-def _calls_input(program: str) -> bool:
+def _is_named(name: str, question: str) -> bool:
+    return (
+        re.search(
+            rf"(?<![\w.]){re.escape(name)}\s?\(|`{re.escape(name)}`|\bnamed? {re.escape(name)}\b", question
+        )
+        is not None
+    )
+
+
+def _reads_input(program: str) -> bool:
     return "input(" in program or "sys.stdin" in program

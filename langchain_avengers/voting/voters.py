@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -17,147 +16,18 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 
 from langchain_avengers.voting.answers import Answer, extract_message
-from langchain_avengers.voting.equivalence import needs_time, partition
+from langchain_avengers.voting.execution import ExecutionVoter
 from langchain_avengers.voting.extraction.text import bare
+from langchain_avengers.voting.majority import MajorityVoter as MajorityVoter
+from langchain_avengers.voting.majority import ballots, check_samples, first_standing
 from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.tool_calls import call_vote
 from langchain_avengers.voting.vote import Candidate as Candidate
 from langchain_avengers.voting.vote import Sample as Sample
 from langchain_avengers.voting.vote import Vote as Vote
 from langchain_avengers.voting.vote import Voter as Voter
-from langchain_avengers.voting.vote import Weighting, score_of, weigh
+from langchain_avengers.voting.vote import Weighting, score_of
 from langchain_avengers.voting.vote import log_odds as log_odds
-
-# --- majority -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MajorityVoter:
-    """The answer with the most votes wins; votes count per class of equivalent answers.
-
-    Attributes:
-        weights: `"equal"`, or `"log_odds"`: a sample weighs log(p / (1 - p)) for its model's expected score
-            p, held in [0.525, 0.995] so that every weight is positive (arXiv 2510.01499). A sample without
-            a score weighs as the lowest; when none has one, all weigh the same. `"learned"`: the weight of an
-            answer is the chance that the policy gives it.
-        policy: A learned vote. The confidence is then the chance that the winning answer is right.
-
-    Who wins, in this order: the higher weight of votes; the higher `weight_score` among the samples behind
-    the answer; the earlier sample. Of the winning answer's samples that with the highest `weight_score`,
-    then the earliest, gives the message. A sample without an answer abstains; so does prose, while at least
-    as many samples have an answer that can be compared. When all abstain, the first sample with any text
-    (the highest `weight_score` first) stands, with confidence 0.
-
-    When samples call tools, the first vote is on whether a tool is called at all; then on which tools and how
-    often, with equal arguments (free text may differ in wording). Without a call, the texts vote as always.
-    """
-
-    weights: Weighting = "equal"
-    policy: VotePolicy | None = None
-    name: ClassVar[str] = "majority"
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        if self.weights not in ("equal", "log_odds", "learned"):
-            raise ValueError(f'weights={self.weights!r}: takes "equal", "log_odds" or "learned"')
-        if self.weights == "learned" and self.policy is None:
-            raise ValueError('weights="learned" needs a policy: that of a router fitted on recorded answers')
-
-    def vote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
-        """Elect one of the samples."""
-        if (calls := call_vote(samples, self.weights)) is not None:
-            return calls.elected or calls.among_texts(self.vote(calls.texts, question))
-        return self.elect(samples, ballots(samples, question), question)
-
-    async def avote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
-        """Elect one of the samples; comparing mathematics goes to a thread."""
-        if (calls := call_vote(samples, self.weights)) is not None:
-            return calls.elected or calls.among_texts(await self.avote(calls.texts, question))
-        answers = ballots(samples, question)
-        if needs_time(answers):
-            return await asyncio.to_thread(self.elect, samples, answers, question)
-        return self.elect(samples, answers, question)
-
-    def elect(
-        self, samples: Sequence[Sample], answers: Sequence[Answer | None], question: str | None = None
-    ) -> Vote:
-        """Elect by answers already extracted; `None` abstains."""
-        _check(samples)
-        cast = [(i, answer) for i, answer in enumerate(answers) if answer is not None]
-        abstained = tuple(i for i, answer in enumerate(answers) if answer is None)
-        if not cast:
-            return Vote(_first_standing(samples), None, (), 0.0, abstained, False, self.name)
-        groups: dict[int, list[int]] = {}
-        for (i, _), label in zip(cast, partition([answer for _, answer in cast], question), strict=True):
-            groups.setdefault(label, []).append(i)
-        chances = None if self.policy is None else _chances(self.policy, samples, list(groups.values()))
-        weights = weigh(samples, self.weights)
-        ranked = []
-        for number, group in enumerate(groups.values()):
-            best = group[0] if len(group) == 1 else min(group, key=lambda i: (-score_of(samples[i]), i))
-            if self.weights == "learned" and chances is not None:
-                weight = chances[number]
-            else:
-                # rounded, so that the order in which floats were added never decides
-                weight = round(math.fsum(weights[i] for i in group), 9)
-            ranked.append((-weight, -score_of(samples[best]), group[0], best, group))
-        ranked.sort()
-        by_index = dict(cast)
-        tally = tuple(
-            Candidate(by_index[best].value, -weight, len(group), tuple(group))
-            for weight, _, _, best, group in ranked
-        )
-        winner = ranked[0][3]
-        if self.policy is not None and chances is not None:
-            place = next(n for n, group in enumerate(groups.values()) if winner in group)
-            confidence = self.policy.calibrated(chances[place], len(samples))
-        else:
-            confidence = tally[0].weight / math.fsum(c.weight for c in tally)
-        return Vote(
-            winner=winner,
-            answer=by_index[winner],
-            tally=tally,
-            confidence=confidence,
-            abstained=abstained,
-            tie=len(tally) > 1 and tally[0].weight == tally[1].weight,
-            voter=self.name,
-        )
-
-
-def ballots(samples: Sequence[Sample], question: str | None = None) -> list[Answer | None]:
-    """Each sample's answer, `None` where it abstains.
-
-    Prose (`"free"`) abstains beside at least as many answers of other kinds: it cannot equal them, and only
-    splits the vote.
-    """
-    answers = [extract_message(sample.message, question) for sample in samples]
-    free = sum(answer is not None and answer.kind == "free" for answer in answers)
-    firm = sum(answer is not None and answer.kind != "free" for answer in answers)
-    if free and firm >= free:
-        return [None if answer is not None and answer.kind == "free" else answer for answer in answers]
-    return answers
-
-
-def _chances(policy: VotePolicy, samples: Sequence[Sample], groups: Sequence[Sequence[int]]) -> list[float]:
-    """The chance that the policy gives each group of equal answers."""
-    label = {i: number for number, group in enumerate(groups) for i in group}
-    expected = {s.model: s.weight_score for s in samples if s.weight_score is not None}
-    return policy.chances(expected, [(s.model, label.get(i, -1)) for i, s in enumerate(samples)])
-
-
-def _check(samples: Sequence[Sample]) -> None:
-    if not samples:
-        raise ValueError("no samples to vote on: a vote needs at least one")
-
-
-def _first_standing(samples: Sequence[Sample]) -> int:
-    """Of samples that all abstain: the one with some text, then the highest `weight_score`, then the
-    earliest.
-    """
-    return min(
-        range(len(samples)), key=lambda i: (not samples[i].message.text.strip(), -score_of(samples[i]), i)
-    )
-
 
 # --- medoid -------------------------------------------------------------------------------------------------
 
@@ -199,7 +69,7 @@ class MedoidVoter:
 
         abstained = tuple(i for i, text in enumerate(texts) if not text)
         if not distinct:
-            return Vote(_first_standing(samples), None, (), 0.0, abstained, False, self.name)
+            return Vote(first_standing(samples), None, (), 0.0, abstained, False, self.name)
         groups = [[i for i, text in enumerate(texts) if text == one] for one in distinct]
         if len(distinct) == 1:
             means = np.ones(1)
@@ -223,7 +93,7 @@ class MedoidVoter:
 
 
 def _texts(samples: Sequence[Sample]) -> list[str]:
-    _check(samples)
+    check_samples(samples)
     return [bare(str(sample.message.text)) for sample in samples]
 
 
@@ -294,7 +164,7 @@ class JudgeVoter:
     ) -> tuple[list[list[int]], list[BaseMessage]]:
         """The candidates in the order shown, each as the indices of its samples, and the messages."""
         shown = [_shown(sample.message) for sample in samples]
-        _check(samples)
+        check_samples(samples)
         order = [
             [i for i, text in enumerate(shown) if text == one] for one in sorted({t for t in shown if t})
         ]
@@ -389,30 +259,35 @@ class AutoVoter:
     """Picks the voter by what the samples are.
 
     Answers that can be compared (choices, numbers, expressions, lists, code, JSON, tool calls, short texts)
-    go to a majority; when prose prevails, the medoid decides if there are embeddings, else the judge if
-    there is one, else the majority, and `Vote.note` says that prose was compared by its wording.
+    go to a majority; code goes to `execution` when it is given. When prose prevails, the medoid decides if there
+    are embeddings, else the judge if there is one, else the majority, and `Vote.note` says that prose was compared
+    by its wording.
 
     Attributes:
         embeddings: For the medoid.
         judge: For the judge.
         weights: Weights of the majority.
         policy: A learned vote, for the majority's confidence.
+        execution: Decides on code in place of the majority, when the caller lets code run.
     """
 
     embeddings: Embeddings | None = None
     judge: BaseChatModel | None = None
     weights: Weighting = "equal"
     policy: VotePolicy | None = None
+    execution: ExecutionVoter | None = None
     name: ClassVar[str] = "auto"
 
     def vote(
         self, samples: Sequence[Sample], question: str | None = None, *, config: RunnableConfig | None = None
     ) -> Vote:
         """Elect one of the samples."""
-        _check(samples)
+        check_samples(samples)
         if (calls := call_vote(samples, self.weights)) is not None:
             return calls.elected or calls.among_texts(self.vote(calls.texts, question, config=config))
         answers = ballots(samples, question)
+        if self.execution is not None and _code(answers):
+            return self.execution.vote(samples, question, config=config)
         if not _prose(answers):
             return MajorityVoter(self.weights, self.policy).elect(samples, answers, question)
         if self.embeddings is not None:
@@ -427,10 +302,12 @@ class AutoVoter:
         self, samples: Sequence[Sample], question: str | None = None, *, config: RunnableConfig | None = None
     ) -> Vote:
         """Elect one of the samples."""
-        _check(samples)
+        check_samples(samples)
         if (calls := call_vote(samples, self.weights)) is not None:
             return calls.elected or calls.among_texts(await self.avote(calls.texts, question, config=config))
         answers = ballots(samples, question)
+        if self.execution is not None and _code(answers):
+            return await self.execution.avote(samples, question, config=config)
         if not _prose(answers):
             return await MajorityVoter(self.weights, self.policy).avote(samples, question)
         if self.embeddings is not None:
@@ -450,6 +327,11 @@ def _prose(answers: Sequence[Answer | None]) -> bool:
     return len(answers) > 1 and any(answer is not None and answer.kind == "free" for answer in answers)
 
 
+def _code(answers: Sequence[Answer | None]) -> bool:
+    """More than one sample, and most of them hold code."""
+    return len(answers) > 1 and 2 * sum(a is not None and a.kind == "code" for a in answers) > len(answers)
+
+
 def resolve_voter(
     voter: str | Voter,
     *,
@@ -457,24 +339,40 @@ def resolve_voter(
     judge: BaseChatModel | None = None,
     weights: Weighting = "equal",
     policy: VotePolicy | None = None,
+    allow_code: bool | Literal["uid"] = False,
+    test_writer: BaseChatModel | None = None,
 ) -> Voter:
     """The voter of that name.
 
     Args:
         voter: `"auto"`, `"majority"`, `"log_odds"` (a majority with those weights), `"medoid"`, `"judge"`,
-            or a voter, which is returned as it is.
+            `"execution"`, or a voter, which is returned as it is.
         embeddings: What a medoid compares by.
         judge: The model of a judge.
         weights: Weights of a majority vote. With `"learned"` the majority decides on prose, too: it was learned so.
         policy: A learned vote: it gives the confidence of a majority.
+        allow_code: Whether `"auto"` may run code that models wrote, in full isolation (True) or also at the lower
+            level `"uid"`. `"execution"` runs it in any case.
+        test_writer: The model that writes tests for `"execution"`.
 
     Raises:
         ValueError: If the name is unknown, or what that voter needs was not given.
+        SandboxError: Code is to be run, and this system cannot isolate it.
     """
     if not isinstance(voter, str):
         if not isinstance(voter, Voter):
             raise ValueError(f"voter={voter!r}: a voter has a method vote(samples, question)")
         return voter
+    if voter == "execution" or (voter == "auto" and allow_code):
+        execution = ExecutionVoter(
+            test_writer=test_writer, weights=weights, policy=policy,
+            level="uid" if allow_code == "uid" else "namespaces",
+        )  # fmt: skip
+        if voter == "execution":
+            return execution
+        if weights == "learned":
+            return AutoVoter(None, None, weights, policy, execution)
+        return AutoVoter(embeddings, judge, weights, policy, execution)
     if voter == "auto" and weights == "learned":
         return MajorityVoter(weights, policy)
     if voter == "auto":
@@ -491,4 +389,6 @@ def resolve_voter(
         if judge is None:
             raise ValueError('voter="judge" asks a model: give one as judge, or pass JudgeVoter(model)')
         return JudgeVoter(judge)
-    raise ValueError(f'voter={voter!r}: takes "auto", "majority", "log_odds", "medoid", "judge" or a voter')
+    raise ValueError(
+        f'voter={voter!r}: takes "auto", "majority", "log_odds", "medoid", "judge", "execution" or a voter'
+    )

@@ -182,8 +182,10 @@ def read_code(prose: str, blocks: list[Block], asked: Asked) -> Answer | None:
 
 
 def find_source(prose: str, blocks: list[Block], asked: Asked) -> tuple[str, str] | None:
-    """The code of an answer as it stands there, and its language: the block that defines what the question names or, failing that, something, with the
-    definitions of earlier blocks that it uses; or code without a fence.
+    """The code of an answer as it stands there, and its language.
+
+    That is the block that defines what the question names or, failing that, something, with the definitions of
+    earlier blocks that it uses; or code without a fence.
 
     Of several blocks that define the same, the first counts, unless the text takes it back.
     """
