@@ -39,6 +39,19 @@ def png(width: int = 4, height: int = 3) -> bytes:
     )
 
 
+def serve_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the suite here the files that it would fetch from the internet."""
+
+    def get(url: str, **kwargs: Any) -> httpx.Response:
+        content = {"png": png(), "pdf": b"%PDF-1.4\n%%EOF", "wav": b"RIFF\x24\0\0\0WAVEfmt "}[
+            url.rsplit(".", 1)[1]
+        ]
+        return httpx.Response(200, content=content)
+
+    monkeypatch.setattr(httpx, "get", get)
+    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "tests")
+
+
 class _Suite(ChatModelIntegrationTests):
     """How the suite builds its pool."""
 
@@ -130,16 +143,7 @@ class _Suite(ChatModelIntegrationTests):
 
     @pytest.fixture(autouse=True)
     def _files(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The files the suite would fetch from the internet."""
-
-        def get(url: str, **kwargs: Any) -> httpx.Response:
-            content = {"png": png(), "pdf": b"%PDF-1.4\n%%EOF", "wav": b"RIFF\x24\0\0\0WAVEfmt "}[
-                url.rsplit(".", 1)[1]
-            ]
-            return httpx.Response(200, content=content)
-
-        monkeypatch.setattr(httpx, "get", get)
-        monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "tests")
+        serve_files(monkeypatch)
 
     @pytest.fixture(scope="class")
     @classmethod
