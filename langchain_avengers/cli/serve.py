@@ -105,9 +105,8 @@ def command(
 
 def _check(settings: ServerSettings) -> None:
     """Fail in one line before a server starts, not in each of its processes."""
-    from langchain_avengers.pool import Pool
-    from langchain_avengers.serving.engine import Engine
+    from langchain_avengers.serving.app import load_engine
 
     with output.notes():
-        engine = Engine(settings.router, Pool.read(settings.pool), settings.options, None)
+        engine = load_engine(settings)
     output.note(f"{settings.router}: {len(engine.members)} models; router {engine.fingerprint}")

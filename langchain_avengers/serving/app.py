@@ -112,14 +112,21 @@ def create_app(settings: ServerSettings, *, engine: Engine | None = None) -> Sta
         uvicorn.run(app)
         ```
     """
-    if engine is None:
-        embeddings = None
-        if settings.embeddings is not None:
-            from langchain_avengers.routing.embeddings import default_embeddings
+    return _Server(settings, engine or load_engine(settings)).app
 
-            embeddings = default_embeddings(settings.embeddings)
-        engine = Engine(settings.router, Pool.read(settings.pool), settings.options, embeddings)
-    return _Server(settings, engine).app
+
+def load_engine(settings: ServerSettings) -> Engine:
+    """The settings' router and pool.
+
+    Raises:
+        AvengersError: The router or the pool file cannot be read, or they do not fit.
+    """
+    embeddings = None
+    if settings.embeddings is not None:
+        from langchain_avengers.routing.embeddings import default_embeddings
+
+        embeddings = default_embeddings(settings.embeddings)
+    return Engine(settings.router, Pool.read(settings.pool), settings.options, embeddings)
 
 
 class FeedbackRequest(BaseModel):

@@ -142,7 +142,10 @@ class Chat:
         model = self.engine.model
         if request.avengers.budget:
             model = model.model_copy(update={"budget": request.avengers.budget})
-        messages = request.conversation()
+        try:
+            messages, bound = request.conversation(), _bound(model, request)
+        except ValueError as error:
+            raise ApiError(400, str(error)[:500]) from None
         session = caller.session or request.session
         if session:
             caller.session = session_id(caller.key_name, session)
@@ -160,10 +163,7 @@ class Chat:
             )
             for index in range(request.n)
         ]
-        try:
-            return _Call(_bound(model, request), messages, configs, arguments)
-        except ValueError as error:
-            raise ApiError(400, str(error)[:500], param="tool_choice") from None
+        return _Call(bound, messages, configs, arguments)
 
     def _allowed(self, wanted: list[str] | None, key: ClientKey | None) -> list[str]:
         """The members that may answer: those the request and its key allow, without those that keep failing."""

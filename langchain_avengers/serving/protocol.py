@@ -10,6 +10,7 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
+    InvalidToolCall,
     convert_to_messages,
     convert_to_openai_messages,
 )
@@ -74,6 +75,14 @@ class FunctionCall(_Strict):
     name: str = Field(min_length=1)
     arguments: str
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the arguments are a JSON object."""
+        try:
+            return isinstance(json.loads(self.arguments, parse_constant=_no_constant), dict)
+        except (ValueError, RecursionError):
+            return False
+
 
 class ToolCall(_Strict):
     """A tool call of an assistant message."""
@@ -124,6 +133,26 @@ class ChatMessage(_Strict):
         if self.tool_calls and self.role != "assistant":
             raise ValueError("only assistant messages have tool_calls")
         return self
+
+    def convert(self) -> BaseMessage:
+        """The message as LangChain's. Calls whose arguments are no JSON object stay as the model wrote them."""
+        plain = self.model_dump(exclude_none=True, exclude={"annotations", "tool_calls"})
+        plain.setdefault("content", plain.pop("refusal", None) or "")
+        calls = [call.model_dump() for call in self.tool_calls or () if call.function.is_whole]
+        (message,) = convert_to_messages([{**plain, "tool_calls": calls} if calls else plain])
+        if broken := [call for call in self.tool_calls or () if not call.function.is_whole]:
+            invalid = [
+                InvalidToolCall(
+                    type="invalid_tool_call",
+                    name=call.function.name,
+                    args=call.function.arguments,
+                    id=call.id,
+                    error="not a JSON object",
+                )
+                for call in broken
+            ]
+            message = message.model_copy(update={"invalid_tool_calls": invalid})
+        return message
 
 
 class Function(_Strict):
@@ -251,10 +280,7 @@ class ChatRequest(_Strict):
 
     def conversation(self) -> list[BaseMessage]:
         """The messages as LangChain's."""
-        plain = [message.model_dump(exclude_none=True, exclude={"annotations"}) for message in self.messages]
-        for message in plain:
-            message.setdefault("content", message.pop("refusal", None) or "")
-        return convert_to_messages(plain)
+        return [message.convert() for message in self.messages]
 
     def arguments(self) -> dict[str, Any]:
         """What goes along to the members."""
