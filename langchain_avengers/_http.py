@@ -90,6 +90,11 @@ def async_http_client(
     return openai.DefaultAsyncHttpxClient(**_options(options, hooks))
 
 
+def at_once(requests: int) -> Any:
+    """So many connections, each of which carries one request at a time; further requests wait for one."""
+    return _httpx.Limits(max_connections=requests, max_keepalive_connections=requests)
+
+
 def no_limits(keepalive_expiry: float) -> Any:
     """No bound on connections; idle ones are closed after `keepalive_expiry` seconds."""
     return _httpx.Limits(

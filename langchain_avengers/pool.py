@@ -72,7 +72,7 @@ class ModelSpec(BaseModel):
         price: US dollars per million tokens; None is "not known", never free.
         capabilities: What the model can do: `"tools"`, `"images"`, `"n"`, `"no-n"`, `"json"`, ... Free words;
             `"n"` and `"no-n"` say whether several answers may be asked in one request (else it is tried).
-        max_concurrency: Requests in flight at once.
+        max_concurrency: Requests in flight at once, of all queries together; further ones wait.
         requests_per_minute: Upper bound; None for none.
         timeout: Seconds one request may take.
         options: Further keyword arguments of the chat model's class.
@@ -150,12 +150,14 @@ class ModelSpec(BaseModel):
             **self.options,
         }
         if self.provider == "openai":
-            from langchain_avengers._http import AnyLoopClient, http_client
+            from langchain_avengers._http import AnyLoopClient, at_once, http_client
 
-            proxy = {"proxy": self.options["openai_proxy"]} if self.options.get("openai_proxy") else {}
+            options: dict[str, Any] = {"limits": at_once(self.max_concurrency)}
+            if self.options.get("openai_proxy"):
+                options["proxy"] = self.options["openai_proxy"]
             arguments = {
-                "http_client": http_client(**proxy),
-                "http_async_client": AnyLoopClient(**proxy),
+                "http_client": http_client(**options),
+                "http_async_client": AnyLoopClient(**options),
                 **arguments,
             }
         arguments = {name: value for name, value in arguments.items() if value is not None}

@@ -27,7 +27,7 @@ from langchain_avengers.providers import describe
 from langchain_avengers.serving.chat import Caller, Chat
 from langchain_avengers.serving.engine import NAME, Engine
 from langchain_avengers.serving.keys import KeyRing
-from langchain_avengers.serving.limits import Breakers, Gate, Rates, read_body
+from langchain_avengers.serving.limits import Gate, Rates, read_body
 from langchain_avengers.serving.metrics import CONTENT_TYPE, Metrics
 from langchain_avengers.serving.protocol import (
     ApiError,
@@ -146,9 +146,9 @@ class _Server:
         self.store = Store(settings.store, keep_queries=settings.keep_queries) if settings.store else None
         if self.store is None and any(key.dollars_per_day for key in self.keys.keys):
             raise PoolError("a key has dollars_per_day, which needs a store: --store FILE")
-        self.metrics, self.breakers, self.rates = Metrics(), Breakers(engine.members), Rates()
+        self.metrics, self.rates = Metrics(), Rates()
         self.gate = Gate(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
-        self.chat = Chat(engine, self.metrics, self.breakers, Sessions(self.store), self.store)
+        self.chat = Chat(engine, self.metrics, Sessions(self.store), self.store)
         self.ready, self.created = False, int(time.time())
         self.app = Starlette(
             routes=[
@@ -184,7 +184,6 @@ class _Server:
             await asyncio.sleep(self.settings.reload_seconds)
             if outcome := await self.engine.reload():
                 self.metrics.reloads.labels(outcome).inc()
-                self.breakers.watch(self.engine.members)
             if self.store is not None:
                 await self.store.forget_sessions(self.settings.session_seconds)
 
@@ -270,7 +269,7 @@ class _Server:
         state = {
             "status": "ready" if self.ready else "not ready",
             "router": self.engine.fingerprint,
-            "members": self.breakers.states(),
+            "members": {name: each["state"] for name, each in self.engine.model.health().items()},
             "at_work": self.gate.inside,
             "waiting": self.gate.waiting,
         }

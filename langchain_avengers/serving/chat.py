@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 
 from langchain_avengers.errors import PoolError, SamplingError
 from langchain_avengers.pipeline.chat_model import ChatAvengers
+from langchain_avengers.providers import status_of
 from langchain_avengers.serving.engine import Engine
 from langchain_avengers.serving.keys import ClientKey
-from langchain_avengers.serving.limits import Breakers
 from langchain_avengers.serving.metrics import Metrics
 from langchain_avengers.serving.protocol import (
     ApiError,
@@ -30,8 +29,8 @@ from langchain_avengers.serving.protocol import (
 from langchain_avengers.serving.sessions import Sessions, resumed, session_id
 from langchain_avengers.serving.store import Store
 
-_REFUSED = re.compile(r"\b(?:Error code:|status) (?:400|404|413|422)\b")
-"""A member's refusal of what it was asked, in the text of an error: it says nothing of the member's health."""
+_REFUSALS = {400, 404, 413, 422}
+"""Statuses by which a member refuses what it was asked."""
 
 
 @dataclass
@@ -74,14 +73,12 @@ class Chat:
     Attributes:
         engine: The router and its pool.
         metrics: Counts answers.
-        breakers: Which members to leave out.
         sessions: Where each session stands.
         store: Keeps what feedback will be judged by; None: nothing is kept.
     """
 
     engine: Engine
     metrics: Metrics
-    breakers: Breakers
     sessions: Sessions
     store: Store | None = None
 
@@ -166,7 +163,7 @@ class Chat:
         return _Call(bound, messages, configs, arguments)
 
     def _allowed(self, wanted: list[str] | None, key: ClientKey | None) -> list[str]:
-        """The members that may answer: those the request and its key allow, without those that keep failing."""
+        """The members that may answer: those that the request and its key allow."""
         members = self.engine.members
         if unknown := [name for name in wanted or () if name not in members]:
             raise ApiError(
@@ -179,13 +176,12 @@ class Chat:
             allowed = [name for name in allowed if name in key.models]
         if not allowed:
             raise ApiError(403, "this key may not use the models asked for", code="model_not_allowed")
-        return self.breakers.admit(allowed)
+        return allowed
 
     async def _answered(self, request: ChatRequest, caller: Caller, answer: AIMessage) -> None:
         """Count an answer and keep what has to be kept of it."""
         about: Mapping[str, Any] = answer.response_metadata["avengers"]
         self.metrics.answered(about, time.perf_counter() - caller.started)
-        self._judge_members(about["account"], about["failures"], about["model"])
         usage = about["usage"] or {}
         caller.log |= {
             "model": about["model"], "strategy": about["strategy"], "samples": about["samples"]["drawn"],
@@ -200,16 +196,6 @@ class Chat:
             query = _last_user_text(request)
             await self.store.record(caller.request_id, caller.key_name, self.engine.fingerprint, about, query)
 
-    def _judge_members(self, account: Mapping[str, Any], failures: Any, answered: str | None) -> None:
-        """Tell the breakers who answered and who failed."""
-        failed = {f["model"] for f in failures if not _REFUSED.search(f["cause"])}
-        refused = {f["model"] for f in failures} - failed
-        for name in account["models"]:
-            if name == answered or name not in failed | refused:
-                self.breakers.succeed(name)
-            elif name in failed:
-                self.breakers.fail(name)
-
     def _failed(self, error: BaseException) -> ApiError:
         """An error of the pool as the client is told it."""
         if isinstance(error, ApiError):
@@ -219,9 +205,7 @@ class Chat:
                 self.metrics.spent(error.account)
                 for name in error.account["models"]:
                     self.metrics.failures.labels(name).inc()
-                    if not _REFUSED.search(str(error)):
-                        self.breakers.fail(name)
-            if _REFUSED.search(str(error)):
+            if all(status_of(cause) in _REFUSALS for cause in error.exceptions):
                 return ApiError(400, f"the models refuse this request: {error}"[:1000])
             return ApiError(502, str(error)[:1000], code="no_answer")
         if isinstance(error, TimeoutError):
@@ -315,6 +299,6 @@ def _last_user_text(request: ChatRequest) -> str:
 
 
 def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
+    while isinstance(error, BaseExceptionGroup) and not isinstance(error, SamplingError):
         error = error.exceptions[0]
     return error

@@ -111,7 +111,8 @@ class Engine:
 
     def names(self) -> list[str]:
         """Every name that a request's `model` may have."""
-        strategies = [name for name in STRATEGIES if name != "escalate" or self.model.escalate_to is not None]
+        needs = {"escalate": self.model.escalate_to, "learned": getattr(self.model.router, "policy_", None)}
+        strategies = [name for name in STRATEGIES if needs.get(name, True) is not None]
         return [NAME, *(f"{NAME}:{name}" for name in strategies), *self.members]
 
     def controls(self, name: str) -> dict[str, Any]:
@@ -132,17 +133,7 @@ class Engine:
 
 
 def _for_serving(spec: ModelSpec) -> ModelSpec:
-    """A member whose requests are counted and bounded here: no retries of its own, so many connections, usage told."""
+    """A member whose requests are all counted: it does not retry by itself, and its streams tell their usage."""
     if spec.provider != "openai":
         return spec
-    import httpx
-
-    limits = httpx.Limits(
-        max_connections=spec.max_concurrency, max_keepalive_connections=spec.max_concurrency
-    )
-    ours = {
-        "max_retries": 0,
-        "stream_usage": True,
-        "http_async_client": httpx.AsyncClient(limits=limits, timeout=spec.timeout),
-    }
-    return spec.model_copy(update={"options": {**ours, **spec.options}})
+    return spec.model_copy(update={"options": {"max_retries": 0, "stream_usage": True, **spec.options}})

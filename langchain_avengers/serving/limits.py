@@ -1,11 +1,11 @@
-"""What keeps overload from hurting: a gate with a queue, rates by key, breakers by member, bounded bodies."""
+"""What keeps overload from hurting: a gate with a queue, rates by key, bounded bodies."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
@@ -85,64 +85,6 @@ class Rates:
                 retry_after=times[0] + 60 - now if times else 60,
             )  # fmt: skip
         times.append(now)
-
-
-class Breakers:
-    """Members that keep failing are left out for a while, then one request tries again.
-
-    Args:
-        names: The members.
-        failures: Failed samples in a row that open a member's breaker.
-        seconds: How long it stays open.
-        clock: For tests.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        failures: int = 5,
-        seconds: float = 30.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Begin with all closed."""
-        self._failures, self._seconds, self._clock = failures, seconds, clock
-        self._failed = dict.fromkeys(names, 0)
-        self._until: dict[str, float] = {}
-
-    def watch(self, names: Sequence[str]) -> None:
-        """Know further members."""
-        self._failed = {**dict.fromkeys(names, 0), **self._failed}
-
-    def admit(self, names: Sequence[str]) -> list[str]:
-        """Those of the members to ask. When all are open, all: an error of a member says more than none."""
-        now = self._clock()
-        closed = []
-        for name in names:
-            until = self._until.get(name)
-            if until is None:
-                closed.append(name)
-            elif now >= until:  # this request tries; the others wait for what it finds
-                self._until[name] = now + self._seconds
-                closed.append(name)
-        return closed or list(names)
-
-    def succeed(self, name: str) -> None:
-        """A member answered."""
-        if name in self._failed:
-            self._failed[name] = 0
-            self._until.pop(name, None)
-
-    def fail(self, name: str) -> None:
-        """A sample of a member failed."""
-        if name not in self._failed:
-            return
-        self._failed[name] += 1
-        if self._failed[name] >= self._failures:
-            self._until[name] = self._clock() + self._seconds
-
-    def states(self) -> dict[str, str]:
-        """`"closed"` (asked) or `"open"` (left out) by member."""
-        return {name: "open" if name in self._until else "closed" for name in self._failed}
 
 
 async def read_body(request: Request, most: int, seconds: float) -> bytes:
