@@ -9,6 +9,7 @@ from benchmarks.common import DataMissingError, console
 ALL = (
     "routerdc",
     "ablations",
+    "coverage",
     "voting",
     "cost_front",
     "speed",

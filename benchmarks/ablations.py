@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, console, routerdc, save_result
-from langchain_avengers.evaluation.ablate import ablate
+from langchain_avengers.evaluation.studies import ablate
 
 SEEDS = 5
 PLAIN: dict[str, Any] = {"n_clusters": 16}

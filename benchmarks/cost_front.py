@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.common import console, data, print_table, save_result
 from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.evaluation.ensembles import cascade_scores, choose_cascade
-from langchain_avengers.evaluation.estimate import Estimate, jsonable
 from langchain_avengers.evaluation.evaluate import evaluate
-from langchain_avengers.evaluation.front import FrontPoint, choose_cost_weight, cost_front
+from langchain_avengers.evaluation.pareto import ParetoPoint, choose_cost_weight, sweep_costs
+from langchain_avengers.evaluation.stats import Estimate, jsonable
 from langchain_avengers.routing.embeddings import default_embeddings
 
 SEEDS = 5
@@ -33,7 +33,7 @@ CANDIDATES: tuple[dict[str, Any], ...] = tuple(
 RULES = ("no loss in cross-validation", "loss within the interval")
 
 
-def _cheapest(points: tuple[FrontPoint, ...], rule: str) -> FrontPoint:
+def _cheapest(points: tuple[ParetoPoint, ...], rule: str) -> ParetoPoint:
     """The cheapest point the rule allows; the most accurate one where it allows none."""
     bounds = [p.difference.value if rule == RULES[0] else p.difference.high for p in points]
     allowed = [p for p, bound in zip(points, bounds, strict=True) if bound >= -1e-12]
@@ -88,7 +88,9 @@ def main() -> None:
             held = picked[share]
             params = {**CANDIDATES[0], "linear_weight": share, "random_state": seed}
             fitted = ClusterRouter(**params).fit(train, vectors=train_vectors)
-            front = cost_front(fitted, test, vectors=test_vectors, cost_weights=[held.cost_weight], seed=seed)
+            front = sweep_costs(
+                fitted, test, vectors=test_vectors, cost_weights=[held.cost_weight], seed=seed
+            )
             got = front.points[0]
             kept.append(
                 {
@@ -114,7 +116,7 @@ def main() -> None:
         judged = evaluate(
             fitted, test, vectors=test_vectors, calibration=train, calibration_vectors=train_vectors
         )
-    assert judged.front is not None
+    assert judged.pareto is not None
     summary = {}
     for rule in RULES:
         mine = [entry for entry in kept if entry["rule"] == rule]
@@ -133,7 +135,7 @@ def main() -> None:
         f"cheap models first ({', '.join(first['chosen']['models'])}): {first['saving']['value']:.1%} saved, "
         f"{Estimate(**first['difference']).points(signed=True)} points; Best Single asked for {first['escalated']:.0%}"
     )
-    content = {"summary": summary, "cascade": first, "runs": kept, "front": judged.front.to_dict()}
+    content = {"summary": summary, "cascade": first, "runs": kept, "front": judged.pareto.to_dict()}
     save_result("cost_front", jsonable(content))
 
 

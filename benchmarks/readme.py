@@ -257,6 +257,15 @@ def vote_speed(result: dict[str, float]) -> str:
     )
 
 
+def coverage(rows: list[dict[str, Any]]) -> str:
+    names = ("AvgAcc", "difference", "Gain@B", "cost saved")
+    head = ("95 % intervals", *names, "width of the difference, points", "wrong verdicts of equal models")
+    return _table(
+        head,
+        ([row["design"], *(f"{100 * row[name]:.1f}" for name in (*names, "width", "wrong"))] for row in rows),
+    )
+
+
 PAGES = ("README.md", "docs/calibration.md", "docs/evaluation.md", "docs/routing.md")
 Draw = Callable[[Any], str]
 STUDIES = ("clusters", "clusterer", "scoring", "top_k", "models", "size")
@@ -275,6 +284,7 @@ DRAWN: dict[str, tuple[str, Draw]] = {
             large,
             growth,
             vote_speed,
+            coverage,
         )
     },
     **{f"ablations {name}": ("ablations", partial(study, name)) for name in STUDIES},

@@ -48,7 +48,7 @@ def command(
     """Repeat the paper's studies on a score table.
 
     Shows how much each parameter changes the result, over several seeds, with intervals."""
-    from langchain_avengers.evaluation.ablate import ablate
+    from langchain_avengers.evaluation.studies import ablate
 
     table = common.read_table(tables, format=format, task=task)
     held = common.read_table(test, format=format, task=task) if test else None

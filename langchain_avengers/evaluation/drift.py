@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-Floats = NDArray[np.float64]
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Drift:
             looks like.
         p_value: Of seeing at least this distance without drift, by simulation.
         novel: Share of the new queries farther from every cluster than the novelty threshold.
-        novel_expected: That share among calibration rows, where known.
+        novel_expected: That share among calibration rows, when known.
     """
 
     expected: tuple[float, ...]
@@ -71,13 +69,15 @@ def measure_drift(
         draws: Simulations behind `chance` and `p_value`.
         seed: Seed of the simulations.
     """
+    from scipy.spatial.distance import jensenshannon
+
     expected = np.asarray(counts, float)
     expected = expected / expected.sum()
     number = np.asarray(clusters, int)
     observed = np.bincount(number, minlength=len(expected)) / len(number)
-    distance = _jensen_shannon(expected, observed[None])[0]
+    distance = jensenshannon(expected, observed, base=2)
     simulated = np.random.default_rng(seed).multinomial(len(number), expected, size=draws) / len(number)
-    without = _jensen_shannon(expected, simulated)
+    without = jensenshannon(np.broadcast_to(expected, simulated.shape), simulated, base=2, axis=1)
     return Drift(
         expected=tuple(expected.tolist()),
         observed=tuple(observed.tolist()),
@@ -87,15 +87,3 @@ def measure_drift(
         novel=novel,
         novel_expected=novel_expected,
     )
-
-
-def _jensen_shannon(one: Floats, others: Floats) -> Floats:
-    """Distance of `one` (K,) to each row of `others` (n, K)."""
-    middle = (one + others) / 2
-
-    def divergence(part: Floats) -> Floats:
-        ratio = np.divide(part, middle, out=np.ones_like(middle), where=(part > 0) & (middle > 0))
-        return np.asarray((part * np.log2(ratio)).sum(axis=1))
-
-    squared = (divergence(np.broadcast_to(one, others.shape)) + divergence(others)) / 2
-    return np.asarray(np.sqrt(np.maximum(squared, 0)))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_avengers.errors import AvengersError
-from langchain_avengers.evaluation.estimate import Estimate
+from langchain_avengers.evaluation.stats import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,6 +20,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from langchain_avengers.evaluation.stats import over_tasks
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -34,13 +36,7 @@ def avg_acc(scores: ArrayLike, tasks: ArrayLike) -> float:
     Returns:
         A number in the range of `scores`; NaN when nothing was measured.
     """
-    values, labels = np.asarray(scores, float), np.asarray(tasks)
-    means = [
-        values[rows].mean()
-        for task in np.unique(labels)
-        if (rows := (labels == task) & ~np.isnan(values)).any()
-    ]
-    return float(np.mean(means)) if means else float("nan")
+    return over_tasks(scores, tasks)
 
 
 def gain(accuracy: float, baseline: float) -> float:
@@ -71,8 +67,8 @@ def cost_save(points: ArrayLike, best_single: tuple[float, float]) -> float | No
         best_single: Best Single's (cost, accuracy).
 
     Returns:
-        `1 - cost / cost(Best Single)` of the cheapest point that is at least as accurate; negative where
-        holding the accuracy costs more; `None` where no point holds it, or where Best Single costs nothing.
+        `1 - cost / cost(Best Single)` of the cheapest point that is at least as accurate; negative when
+        holding the accuracy costs more; `None` when no point holds it, or when Best Single costs nothing.
     """
     array = np.asarray(points, float)
     holding = array[array[:, 1] >= best_single[1] - 1e-12, 0]

@@ -24,11 +24,11 @@ from langchain_avengers._arrays import row_norms, unit_rows
 from langchain_avengers._files import write_whole
 from langchain_avengers._text import shorten
 from langchain_avengers.evaluation import figures
+from langchain_avengers.evaluation.arrays import arrays
 from langchain_avengers.evaluation.drift import Drift, measure_drift
-from langchain_avengers.evaluation.estimate import Estimate
 from langchain_avengers.evaluation.evaluate import Evaluation, Part, Result, evaluate
-from langchain_avengers.evaluation.front import arrays
 from langchain_avengers.evaluation.reliability import reliability
+from langchain_avengers.evaluation.stats import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,7 +162,7 @@ def render(router: ClusterRouter, found: Evaluation, sections: Sequence[Section]
     if not found.held_out:
         warning = (
             '<p class="warning" role="note"><strong>Not held out.</strong> '
-            f"{found.seen} of {found.n} rows were seen in fitting: these numbers flatter the router.</p>"
+            f"{found.in_training_set} of {found.n} rows were seen in fitting: these numbers flatter the router.</p>"
         )
     template = Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -517,9 +517,9 @@ def _k_curve(router: ClusterRouter) -> Section:
 
 
 def _front(found: Evaluation) -> Section:
-    if found.front is None:
+    if found.pareto is None:
         return Section("front", "Cost and quality", (_paragraph("Not shown: the table holds no costs."),))
-    front, short = found.front, short_names(found.traffic)
+    front, short = found.pareto, short_names(found.traffic)
     picture = Picture(
         "front",
         "Accuracy by cost",

@@ -9,8 +9,9 @@ import pytest
 from langchain_avengers import ScoreTable
 from langchain_avengers.errors import RouterError, TableError
 from langchain_avengers.evaluation import baselines
+from langchain_avengers.evaluation.arrays import stratified_folds
 from langchain_avengers.evaluation.evaluate import NotHeldOutWarning, evaluate
-from langchain_avengers.evaluation.front import cost_front, stratified_folds
+from langchain_avengers.evaluation.pareto import sweep_costs
 
 
 def test_every_baseline_by_hand(router, table):
@@ -52,8 +53,8 @@ def test_costs_are_averaged_as_accuracy_is(router, table):
     assert found["Oracle"].cost.value == pytest.approx(((0.04 + 0.01) / 2 + (3 * 0.01 + 0.04) / 4) / 2), (
         "cheapest"
     )
-    assert found.front.keeps.cost_weight >= 0.5
-    assert found.front.keeps.saving.value == pytest.approx(0.75)
+    assert found.pareto.keeps.cost_weight >= 0.5
+    assert found.pareto.keeps.saving.value == pytest.approx(0.75)
 
 
 def test_by_task_and_by_cluster(router, table):
@@ -69,7 +70,7 @@ def test_rows_seen_in_fitting_warn_and_mark(router, table):
     router.fitted_on = frozenset({"q0", "q5"})
     with pytest.warns(NotHeldOutWarning, match="2 of 6 rows were seen"):
         found = evaluate(router, table, n_boot=50)
-    assert (found.held_out, found.seen) == (False, 2)
+    assert (found.held_out, found.in_training_set) == (False, 2)
     assert found.verdict.startswith("NOT HELD OUT")
     assert "2 of 6 rows were seen in fitting" in str(found)
     router.fitted_on = frozenset()
@@ -92,7 +93,7 @@ def test_the_verdict_calls_the_router_what_it_is(router, choices, says):
     router.choices, router.clusters = choices, [0] * 120
     found = evaluate(router, ScoreTable([f"q{i}" for i in range(120)], ["x", "y"], scores), n_boot=300)
     assert says in found.verdict
-    assert found.front is None
+    assert found.pareto is None
     assert found.metrics["CostSave"] is None
     assert any("no costs" in note for note in found.notes)
 
@@ -129,8 +130,10 @@ def test_knn_needs_calibration_rows_and_says_so(router, table):
     with pytest.raises(KeyError):
         without["kNN"]
     angle = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [0.0, 0.9], [0.2, 1.0]])
-    choices = baselines.nearest_neighbours(angle, angle, np.asarray(table.scores, float), ["x", "y"], k=2)
-    assert choices.tolist() == [0, 0, 1, 0, 1, 0], "rows 3 and 5 are each other's neighbours: a tie, so x"
+    choices = baselines.nearest_neighbours(
+        angle, angle, np.asarray(table.scores, float), np.array([0, 1]), ks=[2]
+    )
+    assert choices[0].tolist() == [0, 0, 1, 0, 1, 0], "rows 3 and 5 are each other's neighbours: a tie, so x"
     found = evaluate(
         router, table, calibration=table, calibration_vectors=np.arange(6)[:, None] + 1.0, k=3, n_boot=50
     )
@@ -139,11 +142,70 @@ def test_knn_needs_calibration_rows_and_says_so(router, table):
 
 def test_ties_go_to_the_first_by_name_whatever_the_order_of_columns():
     assert baselines.best_index(np.array([0.5, 0.9, 0.9]), ["a", "c", "b"]) == 2
-    even = np.full((4, 2), 0.5)
-    vectors = np.eye(4)
-    assert baselines.nearest_neighbours(vectors, vectors, even, ["y", "x"], k=2).tolist() == [1] * 4
     with pytest.raises(RouterError):
         baselines.best_index(np.array([np.nan]), ["a"])
+
+
+def test_ties_of_neighbours_go_to_the_better_model():
+    scores = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    rows = baselines.CalibrationRows(np.eye(4), scores, np.zeros(4, int), ["a", "z"])
+    assert rows.order.tolist() == [1, 0]
+    assert baselines.knn(rows, np.eye(4)[:1], k=1)[0].tolist() == [1]
+
+
+def test_learned_baselines_find_what_there_is_to_find():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(300, 6))
+    left = vectors[:, 0] > 0
+    scores = np.column_stack([left, ~left]).astype(float)
+    rows = baselines.CalibrationRows(vectors[:200], scores[:200], np.zeros(200, int), ["x", "y"])
+    best = scores[200:].argmax(axis=1)
+    for learn in (baselines.knn, baselines.ridge, baselines.strong_weak):
+        choices, detail = learn(rows, vectors[200:])
+        assert (choices == best).mean() > 0.85, learn.__name__
+        assert detail
+    three = baselines.CalibrationRows(vectors, np.column_stack([scores, left]), np.zeros(300, int), [*"xyz"])
+    assert baselines.strong_weak(three, vectors) is None
+    alike = baselines.CalibrationRows(vectors, np.ones((300, 2)), np.zeros(300, int), ["x", "y"])
+    assert baselines.strong_weak(alike, vectors) is None
+
+
+def test_neighbours_are_as_many_as_leave_one_out_finds_best():
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(60, 2))
+    scores = np.column_stack([vectors[:, 0] > 0.8, vectors[:, 0] <= 0.8]).astype(float)
+    rows = baselines.CalibrationRows(vectors, scores, np.zeros(60, int), ["x", "y"])
+    assert baselines.knn(rows, vectors)[1] in ("k=3", "k=5", "k=10"), "50 of 60 are nearly all"
+
+
+def test_the_verdict_says_where_a_baseline_wins(router):
+    queries = [f"q{i}" for i in range(240)]
+    vectors = np.column_stack([np.arange(240) % 2, 1 - np.arange(240) % 2]).astype(float)
+    table = ScoreTable(queries, ["x", "y"], [[1, 0], [0, 1]] * 120)
+    router.choices, router.clusters = [0] * 240, [0] * 240
+    found = evaluate(router, table, vectors=vectors, calibration=table, calibration_vectors=vectors)
+    assert found.outcome == "no better"
+    for says in ("kNN (k=3) beats the router by 50.00 points", "Ridge (linear", "Strong/weak (strong: x)"):
+        assert says in found.verdict
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses", "ties", "outcome"),
+    [
+        (60, 10, 30, "better"),
+        (10, 60, 30, "worse"),
+        (100, 110, 9800, "no better"),
+        (3, 2, 15, "too few rows"),
+        (5, 0, 0, "too few rows"),
+    ],
+)
+def test_the_verdict_is_one_of_four(router, gains, losses, ties, outcome):
+    scores = [[0, 1]] * gains + [[1, 0]] * losses + [[1, 1]] * ties
+    router.choices, router.clusters = [1] * len(scores), [0] * len(scores)
+    found = evaluate(router, ScoreTable([f"q{i}" for i in range(len(scores))], ["x", "y"], scores), n_boot=1)
+    assert found.outcome == outcome
+    assert (found.more_rows > 0) == (outcome == "too few rows")
+    assert ("more rows are needed" in found.verdict) == (outcome == "too few rows")
 
 
 def test_oracle_takes_the_cheapest_of_equally_good_answers():
@@ -178,8 +240,8 @@ def test_the_same_seed_gives_the_same_intervals(router, table):
 
 def test_a_front_needs_costs(router, table):
     with pytest.raises(TableError, match="no costs"):
-        cost_front(router, ScoreTable(table.queries, table.models, table.scores))
-    front = cost_front(router, table, cost_weights=[0, 1], n_boot=50)
+        sweep_costs(router, ScoreTable(table.queries, table.models, table.scores))
+    front = sweep_costs(router, table, cost_weights=[0, 1], n_boot=50)
     assert [point.cost_weight for point in front.points] == [0, 1]
     assert "saves 75.0 %" in front.sentence()
 

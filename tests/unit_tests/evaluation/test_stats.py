@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from langchain_avengers.evaluation.bootstrap import interval, over_strata, stratum_means
-from langchain_avengers.evaluation.estimate import Estimate
+from langchain_avengers.evaluation.stats import (
+    Estimate,
+    cost_estimate,
+    difference_estimate,
+    gain_estimate,
+    interval,
+    mean_estimate,
+    over_strata,
+    over_tasks,
+    rows_to_tell,
+    saving_estimate,
+    stratum_means,
+)
 
 
 @pytest.fixture
@@ -67,7 +78,7 @@ def test_unmeasured_rows_are_left_out_not_counted_as_zero():
 def test_blocks_do_not_change_what_is_drawn(monkeypatch, rng):
     values, strata = rng.random((40, 2)), np.repeat([0, 1], 20)
     whole = stratum_means(values, strata, n_boot=64, seed=5)[1]
-    monkeypatch.setattr("langchain_avengers.evaluation.bootstrap._CELLS", 100)
+    monkeypatch.setattr("langchain_avengers.evaluation.stats._CELLS", 100)
     np.testing.assert_allclose(stratum_means(values, strata, n_boot=64, seed=5)[1], whole)
 
 
@@ -80,3 +91,62 @@ def test_estimate_prints_and_knows_its_sign():
     nothing = Estimate.of(float("nan"), [])
     assert nothing.to_dict() == {"value": None, "low": None, "high": None}
     assert (nothing.points(), nothing.sign, nothing.known) == ("-", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ours", "theirs"),
+    [
+        ([20], 0.7, 0.6),
+        ([2] * 20, 0.7, 0.6),
+        ([1] * 20, 0.7, 0.6),
+        ([40] * 5, 0.985, 0.975),
+        ([200, 5, 1], 0.8, 0.6),
+    ],
+)
+def test_intervals_cover_when_rows_are_few(sizes, ours, theirs):
+    rng = np.random.default_rng(5)
+    tasks = np.repeat(np.arange(len(sizes)), sizes)
+    covered, runs = np.zeros(2), 300
+    for _ in range(runs):
+        x, y = rng.random(len(tasks)), rng.random(len(tasks))
+        y = np.where(rng.random(len(tasks)) < 0.6, x, y)
+        a, b = (x < ours).astype(float), (y < theirs).astype(float)
+        mean, difference = mean_estimate(a, tasks), difference_estimate(a, b, tasks)
+        covered += mean.low <= ours <= mean.high, difference.low <= ours - theirs <= difference.high
+    assert (covered / runs >= 0.93).all(), covered / runs
+
+
+def test_one_task_of_many_rows_has_the_exact_interval():
+    values = np.r_[np.ones(180), np.zeros(20)]
+    found = mean_estimate(values, np.zeros(200))
+    low, high = stats.binomtest(180, 200).proportion_ci(method="exact")
+    assert (found.low, found.high) == pytest.approx((low, high), abs=2e-3)
+
+
+def test_a_difference_of_nothing_has_an_interval_of_some_width():
+    same = np.ones(20)
+    found = difference_estimate(same, same, np.arange(20))
+    assert found.value == 0
+    assert found.low < -0.05 < 0.05 < found.high
+    assert not difference_estimate([np.nan], [1.0], [0]).known
+
+
+def test_gains_and_savings_have_the_sign_of_their_difference():
+    rng = np.random.default_rng(2)
+    tasks = np.repeat([0, 1], 200)
+    ours, theirs = (rng.random(400) < 0.8).astype(float), (rng.random(400) < 0.5).astype(float)
+    gain = gain_estimate(ours, theirs, tasks)
+    assert gain.value == pytest.approx(over_tasks(ours, tasks) / over_tasks(theirs, tasks) - 1)
+    assert gain.sign == difference_estimate(ours, theirs, tasks).sign == 1
+    price = rng.lognormal(size=400)
+    saving = saving_estimate(0.5 * price, price, tasks)
+    assert (saving.value, saving.low, saving.high) == pytest.approx((0.5, 0.5, 0.5)), "paired: no spread"
+    dear = cost_estimate(price, tasks)
+    assert 0 < dear.low < dear.value < dear.high
+    assert not saving_estimate([1.0, 2.0], [0.0, 0.0], [0, 0]).known
+    assert not gain_estimate([1.0], [0.0], [0]).known
+
+
+def test_rows_to_tell_narrow_the_interval_enough():
+    assert rows_to_tell(Estimate(0.01, -0.03, 0.05), 100, 0.02) == 1500, "0.01 from 0 and from 0.02"
+    assert rows_to_tell(Estimate(-0.02, -0.06, 0.02), 100, 0.02) == 1, "as good as told"

@@ -7,8 +7,8 @@ import pytest
 
 from langchain_avengers import ClusterRouter
 from langchain_avengers.errors import RouterError, TableError
-from langchain_avengers.evaluation import ablate as module
-from langchain_avengers.evaluation.ablate import ablate
+from langchain_avengers.evaluation import studies as module
+from langchain_avengers.evaluation.studies import ablate
 from tests.unit_tests.evaluation.synthetic import MODELS, make_table
 
 FAST = {"n_clusters": 3}

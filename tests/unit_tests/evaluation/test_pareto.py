@@ -5,7 +5,7 @@ import pytest
 from langchain_avengers import ClusterRouter
 from langchain_avengers.errors import RouterError, TableError
 from langchain_avengers.evaluation.evaluate import evaluate
-from langchain_avengers.evaluation.front import choose_cost_weight, cost_front
+from langchain_avengers.evaluation.pareto import choose_cost_weight, sweep_costs
 from tests.unit_tests.evaluation.synthetic import fitted, make_table
 
 
@@ -16,7 +16,7 @@ def router():
 
 def test_specialists_keep_the_quality_of_the_dear_all_round_model_for_less(router):
     table, vectors = make_table(240, seed=4)
-    front = cost_front(router, table, vectors=vectors, n_boot=300)
+    front = sweep_costs(router, table, vectors=vectors, n_boot=300)
     assert front.best_single == "maker/all-round"
     assert front.keeps.difference.value >= 0
     assert front.cost_save.low > 0.8, "the specialists cost a tenth or less"
@@ -56,7 +56,7 @@ def test_routers_that_know_no_costs_are_still_evaluated():
         (ClusterRouter(n_clusters=3, scoring="rank").fit(*_fit_rows()), "scoring='rank'"),
     ):
         found = evaluate(router, table, vectors=vectors, n_boot=50)
-        assert found.front is None
+        assert found.pareto is None
         assert any(says in note for note in found.notes)
 
 
