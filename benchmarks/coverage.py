@@ -118,8 +118,7 @@ def main() -> None:
         f"Coverage of 95 % intervals, percent of {REPETITIONS} repetitions",
         ("", *QUANTITIES, "width, points", "wrong verdicts of equals"),
         [
-            [row["design"], *(f"{100 * row[q]:.1f}" for q in QUANTITIES)]
-            + [f"{100 * row['width']:.1f}", f"{100 * row['wrong']:.1f}"]
+            [row["design"], *(f"{100 * row[key]:.1f}" for key in (*QUANTITIES, "width", "wrong"))]
             for row in rows
         ],
     )
