@@ -23,7 +23,7 @@ from langchain_avengers.voting.extraction.question import Asked, read_question
 from langchain_avengers.voting.extraction.rules import free_answer, read_reply
 from langchain_avengers.voting.extraction.spans import choice_answer, read_data, read_span
 from langchain_avengers.voting.extraction.stated import stated_answer
-from langchain_avengers.voting.extraction.structured import canonical_json, load_data
+from langchain_avengers.voting.extraction.structured import canonical_json, load_data, tool_fields
 from langchain_avengers.voting.extraction.text import bare, boxed, cut_off, normal_form, plain, split_fences
 
 __all__ = ["EXTRACTORS", "Answer", "extract_answer", "extract_message"]
@@ -73,9 +73,15 @@ def extract_message(message: AIMessage, question: str | None = None) -> Answer |
     `\\boxed{...}`, or a final-answer line with more text after it. A message stopped by a content filter
     abstains.
     """
-    if message.tool_calls:
-        calls = [[call["name"], call["args"]] for call in message.tool_calls]
+    if message.tool_calls or message.invalid_tool_calls:
         try:
+            calls = [
+                *([call["name"], tool_fields(call["args"])] for call in message.tool_calls),
+                *(
+                    [call["name"], tool_fields(load_data(call["args"] or ""))]
+                    for call in message.invalid_tool_calls
+                ),
+            ]
             return Answer("tool_calls", f"[{','.join(sorted(canonical_json(call) for call in calls))}]")
         except ValueError:
             return None

@@ -111,13 +111,15 @@ def _family(kind: str, asked: Asked) -> str | None:
     """Kinds whose members may agree although their canonical forms differ."""
     if kind in ("number", "math", "list"):
         return "quantity"
+    if kind in ("free", "json"):
+        return kind
     return "truth" if kind == "text" and asked.yes_no else None
 
 
 def _same(a: Answer, b: Answer, asked: Asked) -> bool:
     if a.kind == b.kind == "number":
         return _same_number(a, b, asked)
-    if a.kind == b.kind and a.value == b.value:
+    if a.kind == b.kind and (a.value == b.value or a.value.casefold() == b.value.casefold()):
         return True
     if a.kind == b.kind == "text" and asked.yes_no:
         return _TRUTH.get(a.value, a.value) == _TRUTH.get(b.value, b.value)
@@ -135,6 +137,8 @@ def _same_number(a: Answer, b: Answer, asked: Asked) -> bool:
     if a.number is None or b.number is None:
         return a.value == b.value
     x, y = a.number, b.number
+    if asked.simplest and "/" in a.value and "/" in b.value:
+        return a.value == b.value
     if a.unit or b.unit:
         unit_a, unit_b = known_unit(a.unit), known_unit(b.unit)
         if unit_a is None and unit_b is not None and asked.unit is not None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from langchain_avengers.voting.extraction.answer import Answer
 from langchain_avengers.voting.extraction.expression import (
     CLOCK,
     MEASURES,
+    has_unknown,
     read_clock,
     read_compound,
     read_list,
 )
 from langchain_avengers.voting.extraction.picking import RIGHT_SIDE, agree, number_answer, pick_number
-from langchain_avengers.voting.extraction.quantity import find_numbers, parse_quantity, plain_math
+from langchain_avengers.voting.extraction.quantity import Quantity, find_numbers, parse_quantity, plain_math
 from langchain_avengers.voting.extraction.question import Asked
 from langchain_avengers.voting.extraction.spans import read_exact
 from langchain_avengers.voting.extraction.text import BOLD, SENTENCE, WORD, plain, undress
@@ -74,19 +76,24 @@ _FORMULA = re.compile(r"\$([^$\n]{1,200})\$|\\\(([^\n]{1,200}?)\\\)")
 def final_number(prose: str, asked: Asked) -> Answer | None:
     """The number a worked answer ends on.
 
-    It is looked for in the last sentence with a number, where that concludes, or the question asks for a
-    quantity, or the text calculates. Of several numbers there the bold one is taken, else one that the last
-    equation came to, else the last.
+    It is looked for in the last sentence with a number, when that concludes, or the question asks for a
+    quantity, or the text calculates; a check, an alternative or a remark behind it is passed over. Of several
+    numbers there the bold one is taken, else one that the last equation came to, else the last.
     """
     worked = plain_math(_NOTES.sub("", prose).replace("$$", " "))
-    sentences = [s for s in SENTENCE.split(worked[-6_000:]) if s and WORD.search(s)]
+    sentences = _claims([s for s in SENTENCE.split(worked[-6_000:]) if s and WORD.search(s)])
     calculates = "=" in worked and re.search(r"=\s*[-$€£]?\s?\d", worked) is not None
-    for sentence in reversed(sentences[-3:] if asked.number else sentences[-1:]):
+    for sentence in reversed(sentences[-_MAX_BACK:] if asked.number else sentences[-1:]):
         clean = plain(sentence)
         formulas = _FORMULA.findall(clean) if "$" in clean or "\\(" in clean else ()
         if formulas and (formula := undress(formulas[-1][0] or formulas[-1][1])):
             ended = read_exact(formula, asked)
-            if ended is not None and ended.kind in ("math", "list") and "=" not in ended.value:
+            if (
+                ended is not None
+                and ended.kind in ("math", "list")
+                and "=" not in ended.value
+                and not (asked.number and has_unknown(ended))
+            ):
                 return ended
         if (roots := _ROOTS.search(clean)) and (listed := read_list(roots[0].replace("$", ""))) is not None:
             return listed
@@ -96,13 +103,20 @@ def final_number(prose: str, asked: Asked) -> Answer | None:
         if _ASSIGNED.match(solved) and (listed := read_list(undress(solved))) is not None:
             return listed
         numbers = list(find_numbers(clean))
+        clocks = CLOCK.findall(clean) if ":" in clean else []
+        if clocks and asked.clock:
+            return read_clock(clocks[-1])
         if not numbers:
-            clocks = CLOCK.findall(clean) if ":" in clean else []
             if len(clocks) == 1 and (concludes or alone or asked.number or {"when", "ratio"} & asked.words):
                 return read_clock(clocks[0])
             if asked.number and (words := _spelled(clean, asked)) is not None:
                 return words
+            if asked.number and (ordinals := _ORDINAL.findall(clean)):
+                return number_answer(Quantity(Fraction(int(ordinals[-1]))), asked)
             continue
+        given = asked.noun and asked.number and all(n.value in asked.given for n in numbers)
+        if given and (words := _spelled(clean, asked)) is not None:
+            return words
         one = agree(numbers)
         if alone and not one:
             last = numbers[-1]
@@ -122,7 +136,42 @@ def final_number(prose: str, asked: Asked) -> Answer | None:
     return None
 
 
-OPENS = re.compile(r"[^\n]{1,60}(?=\n)|[$€£]\s?\d[\d,]*(?:\.\d+)?(?=\.\s+[A-Z])")
+_MAX_CHECK = 10  # sentences of a check
+_MAX_BACK = 6  # sentences from the end in which the number a question asks for is looked for
+_ORDINAL = re.compile(r"\b(\d{1,4})(?:st|nd|rd|th)\b")
+_CHECK = re.compile(
+    r"\W*(?:(?:let(?:'s|’s| us| me)|we can|you can|to|i(?:'ll| will)|as a|now,?|quick|sanity) (?:also |now |then )?"
+    r"(?:double[- ]?|cross[- ]?)?(?:check|verify|confirm)\w*"
+    r"|(?:double[- ]?|cross[- ]?)?check(?:ing)?\b(?! (?:out|in|for))|verif\w+|alternative\w*"
+    r"|another (?:way|approach|method)|(?:you|we|one) could (?:also|instead)|(?:or|as) a check|as a sanity|proof\s*:)",
+    re.I,
+)
+_REMARK = re.compile(
+    r"\W*(?:note(?: that)?|please note|remember|keep in mind|i hope|hope this|let me know|if you|feel free"
+    r"|this assumes|assuming|for reference|fun fact|p\.?s\b)",
+    re.I,
+)
+_FINALLY = re.compile(
+    r"\W*(?:therefore|thus|hence|in conclusion|so,? the (?:final|total|answer)|final(?:ly)?\b|answer)", re.I
+)
+
+
+def _claims(sentences: list[str]) -> list[str]:
+    """`sentences` without the check, the alternative or the remark that stands behind the result."""
+    while len(sentences) > 1 and _REMARK.match(sentences[-1]):
+        sentences = sentences[:-1]
+    for i in range(max(1, len(sentences) - _MAX_CHECK), len(sentences)):
+        if (
+            _CHECK.match(sentences[i])
+            and re.search(r"\d", sentences[i - 1])
+            and len(sentences[i - 1].split()) > 2
+        ):
+            ending = next((s for s in sentences[:i:-1] if _FINALLY.match(s) and re.search(r"\d", s)), None)
+            return sentences[:i] if ending is None else [*sentences[:i], ending]
+    return sentences
+
+
+OPENS = re.compile(r"[^\n=]{1,60}(?=\n)|[$€£]\s?\d[\d,]*(?:\.\d+)?(?=\.\s+[A-Z])")
 
 
 def concludes(lines: str) -> bool:
@@ -133,9 +182,10 @@ def concludes(lines: str) -> bool:
 def _spelled(sentence: str, asked: Asked) -> Answer | None:
     """A quantity in words, at the end of `She has seven apples left`."""
     words = sentence.strip().rstrip(".!").split()
-    for i in range(max(0, len(words) - 6), len(words)):
+    for i in range(max(0, len(words) - 8), len(words)):
         if (
             words[i].casefold() not in ("one", "a")
+            and not words[i][0].isdigit()
             and (quantity := parse_quantity(" ".join(words[i : i + 1]))) is not None
         ):
             return number_answer(quantity, asked)

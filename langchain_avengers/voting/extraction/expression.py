@@ -59,13 +59,17 @@ def read_compound(text: str) -> Quantity | None:
 # --- lists, intervals, expressions --------------------------------------------------------------------------
 
 _SEPARATOR = re.compile(r"\s*(?:,\s*(?:and|or)\b|\bor\b|\band\b|[,;，、或和])\s*")
+_THOUSANDS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _NAMED = re.compile(r"[\s$]*([A-Za-z])\s*=")
 _APART = re.compile(r"[,;，、或和]|or|and")
 _SIMPLE = re.compile(r"-?\\?(?:infty|inf|infinity|oo|pi|[a-z])$", re.I)
 
 
-def read_list(text: str) -> Answer | None:
-    """Several values: `1, 2 and 3` and `{1, 2}` as a set; `(1, 2)`, `[1, 2]` and `(1, 2]` in their order."""
+def read_list(text: str, *, keep_order: bool = False) -> Answer | None:
+    """Several values: `1, 2 and 3` and `{1, 2}` as a set; `(1, 2)`, `[1, 2]` and `(1, 2]` in their order.
+
+    With `keep_order` values without brackets keep theirs as well.
+    """
     body = plain_math(text).replace("\\{", "{").replace("\\}", "}").strip().strip("$").strip()
     if not (2 < len(body) <= 400):
         return None
@@ -82,6 +86,8 @@ def read_list(text: str) -> Answer | None:
     left, right = body[0], body[-1]
     ordered = left in "([" and right in ")]" and not re.search(r"[)\]].*[(\[]", body[1:-1])
     inner = body[1:-1] if ordered or (left == "{" and right == "}") else body
+    if inner is body and "=" in body:  # `H + 10H = 88,000` is one value
+        inner = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), body)
     parts = [part for part in _SEPARATOR.split(inner) if part.strip()]
     if not 2 <= len(parts) <= 50 or any(
         sum(map(part.count, "([{")) != sum(map(part.count, ")]}")) for part in parts
@@ -106,6 +112,8 @@ def read_list(text: str) -> Answer | None:
             elements.append(expression.value)
         else:
             return None
+    if keep_order and not ordered:
+        ordered, left, right = True, "[", "]"
     if ordered:
         return Answer("list", f"{left}{', '.join(elements)}{right}")
     return (
@@ -117,6 +125,7 @@ def read_list(text: str) -> Answer | None:
 
 _MATH_CHARS = re.compile(r"[\w\s\\^{}()\[\]+\-*/=<>|.,!&:'%π√∞≤≥±·∪∩∈≠°²³⁻⁰¹⁴-⁹θαβ×÷]+")
 _IDEOGRAPH = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]")
+_HEXADECIMAL = re.compile(r"-?0[xX]")
 _OPERATOR = re.compile(
     r"\\[a-zA-Z]|\^|[A-Za-z0-9)]\s?[-+*/=<>≤≥]\s?[-A-Za-z0-9(\\]|\d[a-z]\b|√|π|∞|∪|\d!|^-?[a-z]$"
     r"|\b[a-z]\([a-z0-9]"
@@ -188,6 +197,7 @@ def read_expression(text: str) -> Answer | None:
         or _MATH_CHARS.fullmatch(text) is None
         or not _MATHS.search(text)
         or not _OPERATOR.search(text)
+        or _HEXADECIMAL.match(text)
     ):
         return None
     if re.search(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}$|^\d{1,2}:\d\d|^\d+\s?-\s?\d+$", text):
@@ -224,3 +234,12 @@ def canonical_expression(body: str) -> Answer | None:
     if match := re.fullmatch(r"[A-Za-z](?:\([a-z]\))?=([^=<>]+)", body):
         body = match[1]
     return Answer("math", body) if re.search(r"\w", body) else None
+
+
+def has_unknown(answer: Answer) -> bool:
+    """Whether an expression or list names an unknown, such as the `x` of `3x + 5 = 42`."""
+    return answer.kind in ("math", "list") and _UNKNOWN.search(_COMMANDS.sub("", answer.value)) is not None
+
+
+_COMMANDS = re.compile(r"\\[A-Za-z]+|[A-Za-z]{3,}")
+_UNKNOWN = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")

@@ -64,8 +64,9 @@ def number_answer(quantity: Quantity, asked: Asked) -> Answer:
         number: float | None = float(value)
     except OverflowError:
         number = None
+    written = quantity.written if asked.simplest else ""
     unit = "%" if quantity.percent and asked.percent else quantity.unit
-    return Answer("number", canonical(value), number, unit)
+    return Answer("number", written or canonical(value), number, unit)
 
 
 def agree(numbers: list[Quantity]) -> bool:

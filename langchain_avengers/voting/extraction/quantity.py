@@ -41,7 +41,8 @@ _NUMBER = re.compile(
 )
 _GLUED_BEFORE = re.compile(r"[A-Za-z0-9_.^/]$|[A-Za-z0-9)][-]$|\d(?::| : )$")
 _GLUED_AFTER = re.compile(
-    r"\^|\s?\\(?:pi|sqrt|cdot|times)|(?:st|nd|rd|th)\b|[A-Za-z]\d|(?:[:/]| : )\d|-\d|-[A-Za-z]"
+    r"\^|\s?\\(?:pi|sqrt|cdot|times)|(?:st|nd|rd|th)\b"
+    r"|[A-Za-z]\d|[a-fi-jn-rt-zA-EG-JM-UX-Z](?![A-Za-z])|[xX][0-9a-fA-F]|(?:[:/]| : )\d|-\d|-[A-Za-z]"
 )
 
 _WORDS = {
@@ -135,7 +136,8 @@ _UNIT_TABLE: dict[str, tuple[str, Fraction]] = {
 class Quantity(NamedTuple):
     """A number read from text: its exact value, its unit or currency, and whether it was a percentage.
 
-    Of a percentage `value` is the fraction meant: 1/2 for `50 %`.
+    The `value` of a percentage is the fraction meant: 1/2 for `50 %`. `written` is a fraction as it was written,
+    which may not be in lowest terms; empty for other numbers.
     """
 
     value: Fraction
@@ -143,6 +145,7 @@ class Quantity(NamedTuple):
     percent: bool = False
     start: int = 0
     end: int = 0
+    written: str = ""
 
 
 def plain_math(text: str) -> str:
@@ -212,6 +215,14 @@ def _fraction(match: re.Match[str]) -> Fraction | None:
     return -value if (match["sign"] or match["sign2"] or "")[:1] == "-" else value
 
 
+def _written(match: re.Match[str]) -> str:
+    top = match["n1"] or match["n2"] or match["n3"]
+    if top is None or match["whole"]:
+        return ""
+    sign = "-" if (match["sign"] or match["sign2"] or "")[:1] == "-" else ""
+    return f"{sign}{top}/{match['d1'] or match['d2'] or match['d3']}"
+
+
 def _decimal(plain: str) -> Fraction:
     """The value of a number with marks in it: a decimal point, thousands, either of them European."""
     plain = plain.translate(_NO_GAPS)
@@ -240,7 +251,7 @@ def find_numbers(text: str) -> Iterator[Quantity]:
             currency = (match["currency"] or "").strip()
             if currency == "$" and (text[end : end + 1] == "$" or "\\frac" in match[0]):
                 currency = ""  # the delimiter of a formula
-            yield Quantity(value, currency, bool(match["percent"]), start, end)
+            yield Quantity(value, currency, bool(match["percent"]), start, end, _written(match))
 
 
 _LEAD = re.compile(
@@ -249,6 +260,7 @@ _LEAD = re.compile(
     re.I,
 )
 _VARIABLE = re.compile(r"\\?[A-Za-z]\w{0,10}(?:_\{?\w{1,5}\}?)?(?:\([A-Za-z]\))?\s*=\s*(?!=)")
+_LONE_LETTER = re.compile(r"[A-Za-z](?![A-Za-z])")
 USUAL = re.compile(r"([$€£]?)(-?[0-9]{1,18})(?:\.([0-9]{1,18}))?")
 _NO_UNIT = re.compile(r"(?:st|nd|rd|th|or|and|to|plus|minus|times|x)\b")
 _UNIT = re.compile(
@@ -270,8 +282,9 @@ def parse_quantity(text: str) -> Quantity | None:
     text = plain_math(text).strip()
     if len(text) > 2 and text[0] == text[-1] == "$":
         text = text[1:-1].strip()
+    named = False
     while not text[:1].isdigit() and (lead := _LEAD.match(text) or _VARIABLE.match(text)):
-        text = text[lead.end() :]
+        text, named = text[lead.end() :], named or "=" in lead[0]
     text = text.strip().rstrip(".,;").strip()
     if text.endswith(")"):
         text = re.sub(r"\s*\([a-z -]{3,30}\)$", "", text)
@@ -314,12 +327,12 @@ def parse_quantity(text: str) -> Quantity | None:
             or _NO_UNIT.match(rest)
         ):
             return None
-        if len(rest) == 1 and adjacent == rest and rest.islower() and rest not in "mgshl":
+        if adjacent.isalpha() and _LONE_LETTER.match(rest) and (named or rest[0] not in "mgshlVWCFKL"):
             if rest != "k":
-                return None  # `5x`, `3n`: an expression
+                return None  # `5x`, `2B`: an expression
             value, rest = value * 1000, ""
         unit = unit or rest
-    return Quantity(value, unit, bool(match["percent"]), match.start(), match.end())
+    return Quantity(value, unit, bool(match["percent"]), match.start(), match.end(), _written(match))
 
 
 def _from_words(text: str) -> Quantity | None:

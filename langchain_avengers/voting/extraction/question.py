@@ -8,7 +8,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from langchain_avengers.voting.extraction.quantity import find_numbers, known_unit, plain_math
-from langchain_avengers.voting.extraction.text import literal, normal_form, plain, unwrap
+from langchain_avengers.voting.extraction.structured import folded, is_data, looks_like_data
+from langchain_avengers.voting.extraction.text import literal, normal_form, plain, split_fences, unwrap
 
 # A letter at the start of a line or in parentheses: `A) x`, `(A) x`, `A. x`, `**A.** x`, `[A] x`, `A、x`
 _OPTION = re.compile(
@@ -18,16 +19,35 @@ _OPTION = re.compile(
 )
 _ASKS_CHOICE = re.compile(r"which|choose|select|option|choice|correct|following|pick|answer|选|哪", re.I)
 _ASKS_NUMBER = re.compile(
-    r"\bhow (?:many|much|long|far|old|tall|fast|often|big|large|deep|high|wide|heavy|load)\b"
+    r"\bhow (?:many|much|long|far|old|tall|fast|often|big|large|deep|high|wide|heavy|late|early|soon)\b"
     r"|\bwhat(?:'s|\u2019s| (?:is|was|are|were|will be|would be))"
-    r" (?:the |his |her |their |its )?(?:\w+ ){0,3}?(?:total|sum|number|value|average|mean|median"
+    r" (?:the |his |her |their |its |your )?(?:[\w'’]+ ){0,3}?(?:total|sum|number|value|average|mean|median"
     r"|cost|price|probability|area|perimeter|volume|multiple|factor|divisor|maximum|minimum|quotient"
     r"|difference|product|percent\w*|speed|distance|length|age|profit|remainder|height|width"
-    r"|weight|amount|salary|change)"
-    r"|\b(?:calculate|compute|evaluate|find|determine|solve)\b|\bwhat percent|\bhow .{1,30}\bin"
-    r" (?:total|dollars)|多少|几个|计算|求|\d\s?[-+*/x×÷]\s?\d",
+    r"|weight|amount|salary|change|rate|score|ratio|size|depth|time|balance|bill|discount|loss|interest|income)\b"
+    r"|\b(?:what|which|whose) (?:\w+ )?(?:floor|year|page|grade|age|day of the month|score|house number|percent\w*"
+    r"|fraction|number|amount|price|place|position|rank|step|term)\b"
+    r"|\bwhat percent|\bhow .{1,30}\bin (?:total|dollars)|多少|几个",
     re.I,
 )
+# asks for a quantity, unless it asks for something of another shape
+_ASKS_RESULT = re.compile(
+    r"\b(?:calculate|compute|evaluate|find|determine|solve)\b|计算|求|\d\s?[-+*/x×÷]\s?\d", re.I
+)
+# asks for a thing of several parts, of which none stands for it
+_ASKS_WHOLE = re.compile(
+    r"\b(?:output|answer|response|result|return|provide|give|write|find|print|represent\w*)\b[^.\n]{0,60}\b(?:matrix|grid|board"
+    r"|list|array|sequence|sentence|string|words|path|moves|steps|text|characters|json|count of each|table)\b"
+    r"|\b(?:decrypt|decode|decipher|unscramble|reorder|rearrange|reverse|sort|arrange|translate|rewrite|rephrase|spell"
+    r"|restore|transform|rotate|fill in|complete)\b"
+    r"|\b(?:grid|matrix|sudoku|board|puzzle)\b",
+    re.I,
+)
+_ASKS_ORDER = re.compile(
+    r"\bsort|\border|\bsequence|\brevers|\barrang|\brotat|\bpermut|\brank|\bcount of", re.I
+)
+_ASKS_CLOCK = re.compile(r"\bwhat time\b|\bwhen (?:does|do|did|will|is|was|should)\b|\bclock\b", re.I)
+_ASKS_SIMPLEST = re.compile(r"\bsimplif|\blowest terms|\bsimplest form|\breduced\b", re.I)
 _PERCENT = re.compile(
     r"\bwhat (?:is the |was the )?(?:\w+ ){0,2}percent|percentage|\bin percent|as a percent|how"
     r" many percent|what %|百分",
@@ -42,13 +62,16 @@ _YES_NO = re.compile(
 _ASKS_CODE = re.compile(
     r"\bdef \w+\(|\b(?:write|implement|create|complete|fix|give|refactor)\b.{0,80}\b(?:function"
     r"|program|code|script|class|method|query|"
-    r"regex|algorithm|snippet)\b|```|编写|代码|实现.{0,12}函数",
+    r"regex|algorithm|snippet)\b|编写|代码|实现.{0,12}函数",
     re.I | re.S,
 )
+_SHOWN_FIELD = re.compile(r"""[{,\n]\s{0,20}["'“]([^"'”\n:]{1,40})["'”]\s?:""")
+_ASKS_DATA = re.compile(r"\b(?:json|yaml)\b|\bdictionary with\b", re.I)
 _ASKS_OUTPUT = re.compile(
     r"\bwhat (?:does|do|is|are|will|would)\b[^\n]{0,80}\b(?:print|output|return|result|value|evaluate)",
     re.I,
 )
+_PROSE_TAGS = ("text", "txt", "plaintext", "markdown", "md", "latex", "tex", "xml", "html")
 _COUNTED = re.compile(
     r"\bhow many (?:(?:more|fewer|additional|extra|total|other|different|whole|of the) )*([a-z]{3,})", re.I
 )
@@ -73,6 +96,12 @@ class Asked:
         unit: `(dimension, factor)` of the unit it asks for, if it is a known one.
         yes_no: It can be answered by yes or no.
         code: It asks for code.
+        data: It asks for data, such as JSON.
+        fields: Folded names of the fields of the data it shows.
+        whole: It asks for something of several parts, such as a grid, a list or a sentence.
+        ordered: It asks for things in an order.
+        clock: It asks for a time of the day.
+        simplest: It asks for a fraction in lowest terms.
         given: The numbers it states.
         noun: What it asks the number of, in the singular.
         words: Its words, folded.
@@ -85,6 +114,12 @@ class Asked:
     unit: tuple[str, Fraction] | None = None
     yes_no: bool = False
     code: bool = False
+    data: bool = False
+    fields: tuple[str, ...] = ()
+    whole: bool = False
+    ordered: bool = False
+    clock: bool = False
+    simplest: bool = False
     given: frozenset[Fraction] = frozenset()
     noun: str = ""
     words: frozenset[str] = frozenset()
@@ -112,14 +147,28 @@ def _read(question: str) -> Asked:
     entries = re.findall(r"\bdef (\w+)\(", stem)[-1:]
     for tested in re.findall(r"^\s*assert\b(.*)", stem, re.M):
         entries += re.findall(r"(?<!\.)\b([A-Za-z_]\w*)\(", tested)
-    number = bool(_ASKS_NUMBER.search(stem))
+    whole = _ASKS_WHOLE.search(stem) is not None
+    number = bool(_ASKS_NUMBER.search(stem)) or (not whole and bool(_ASKS_RESULT.search(stem)))
+    fences = [(block.language, block.text) for block in split_fences(question)[1]]
+    data = bool(_ASKS_DATA.search(question)) or any(
+        is_data(tag) or looks_like_data(body) for tag, body in fences
+    )
+    code = _ASKS_CODE.search(stem) is not None or any(
+        tag not in _PROSE_TAGS and not is_data(tag) and not looks_like_data(body) for tag, body in fences
+    )
     return Asked(
         options=options,
         number=number and not options,
         percent=bool(_PERCENT.search(stem)),
         unit=unit,
         yes_no=bool(_YES_NO.search(stem)) and not number and not options,
-        code=bool(_ASKS_CODE.search(stem)) and not options and not _ASKS_OUTPUT.search(stem),
+        code=code and not options and not _ASKS_OUTPUT.search(stem),
+        data=data,
+        fields=tuple(dict.fromkeys(folded(name) for name in _SHOWN_FIELD.findall(question))) if data else (),
+        whole=whole,
+        ordered=whole and _ASKS_ORDER.search(stem) is not None,
+        clock=_ASKS_CLOCK.search(stem) is not None,
+        simplest=_ASKS_SIMPLEST.search(stem) is not None,
         given=frozenset(quantity.value for quantity in find_numbers(plain_math(stem)))
         if number
         else frozenset(),

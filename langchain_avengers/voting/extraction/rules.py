@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from langchain_avengers.voting.extraction.answer import Answer
 from langchain_avengers.voting.extraction.choices import conclude_choice, match_option, read_choice
@@ -17,23 +18,25 @@ from langchain_avengers.voting.extraction.quantity import parse_quantity, plain_
 from langchain_avengers.voting.extraction.question import Asked
 from langchain_avengers.voting.extraction.spans import (
     LABELLED,
+    MAX_PHRASE,
+    MAX_WHOLE,
     MAX_WORDS,
     choice_answer,
     declines,
+    phrase,
     read_data,
     read_exact,
     read_span,
-    read_value,
     without_echo,
 )
 from langchain_avengers.voting.extraction.stated import stated_answer
-from langchain_avengers.voting.extraction.structured import answer_field, find_data, is_data
+from langchain_avengers.voting.extraction.structured import answer_field, find_data, find_fields, is_data
 from langchain_avengers.voting.extraction.text import (
     BOLD,
     SENTENCE,
     WORD,
     Block,
-    bare,
+    answer_part,
     boxed,
     cut_off,
     normal_form,
@@ -44,6 +47,7 @@ from langchain_avengers.voting.extraction.text import (
 )
 
 _MAX_PROSE = 20_000  # characters of prose, beside code, that are searched
+_MAX_FIELD = 400  # characters of an answer field that holds no reasoning
 _MARK = re.compile(r"\x00\d+\x00")
 _ONLY_BLOCK = re.compile(r"\s*\x00\d+\x00\s*")
 _SHORT_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{0,8}[1-9])?")
@@ -56,11 +60,13 @@ class Reply:
     Attributes:
         body: The part of the model's text that answers; not empty.
         asked: What its question fixes.
+        tagged: The body stood in answer tags.
     """
 
-    def __init__(self, body: str, asked: Asked) -> None:
+    def __init__(self, body: str, asked: Asked, *, tagged: bool = False) -> None:
         self.body = body
         self.asked = asked
+        self.tagged = tagged
 
     @cached_property
     def _parts(self) -> tuple[str, list[Block]]:
@@ -91,6 +97,13 @@ class Reply:
     def lines(self) -> str:
         """The prose without Markdown."""
         return plain(self.prose)
+
+    @cached_property
+    def data(self) -> list[Any]:
+        """The values of the data in the reply, the likeliest to hold its answer first."""
+        if "{" not in self.body and "[" not in self.body and not self.blocks:
+            return []
+        return list(find_data(self.body, self.blocks, loose=not self.asked.code))
 
     @cached_property
     def lines_without_marks(self) -> str:
@@ -125,9 +138,10 @@ def read_reply(text: str, asked: Asked) -> Answer | None:
 
 def explain_reply(text: str, asked: Asked) -> tuple[str, Answer | None]:
     """The name of the rule that decided and the answer it gave; the name is empty for an empty reply."""
-    if not (body := bare(text)):
+    body, tagged = answer_part(text)
+    if not body:
         return "", None
-    reply = Reply(body, asked)
+    reply = Reply(body, asked, tagged=tagged)
     for rule in RULES:
         if (answer := rule.read(reply)) is not None or rule.ends(reply):
             return rule.name, answer
@@ -159,15 +173,29 @@ def _code_asked_for(reply: Reply) -> Answer | None:
 
 
 def _answer_field(reply: Reply) -> Answer | None:
-    """The answer field of an object in the reply."""
-    for value in find_data(reply.body, reply.blocks, reply.asked, keyed=True):
-        if isinstance(value, dict) and (field := answer_field(value)) is not None:
-            answer = read_value(field, reply.asked)
-            if answer is None and isinstance(field, str):  # a field that holds a worked answer
-                answer = read_reply(field, reply.asked)
-            if answer is not None:
+    """The answer field of an object, of `key: value` lines or of a table in the reply."""
+    for value in reply.data:
+        for item in reversed(value) if isinstance(value, list) else (value,):
+            if isinstance(item, dict) and (answer := _field(item, reply.asked)) is not None:
                 return answer
     return None
+
+
+def _field(value: dict[Any, Any], asked: Asked) -> Answer | None:
+    if (field := answer_field(value, asked.fields)) is None:
+        return None
+    if isinstance(field, str) and len(field) > _MAX_FIELD:  # it holds a worked answer
+        return read_reply(field, asked)
+    return read_data(value, asked)
+
+
+def _field_line(reply: Reply) -> Answer | None:
+    fields = find_fields(reply.lines)
+    if not fields or (text := answer_field(fields, reply.asked.fields)) is None:
+        return None
+    return read_exact(undress(text), reply.asked) or (
+        read_span(text, reply.asked) if answer_field(fields, strict=True) is not None else None
+    )
 
 
 def _data_alone(reply: Reply) -> Answer | None:
@@ -176,7 +204,7 @@ def _data_alone(reply: Reply) -> Answer | None:
 
 def _data(reply: Reply) -> Answer | None:
     """The object or list in the reply, all of it."""
-    for value in find_data(reply.body, reply.blocks, reply.asked, keyed=False):
+    for value in reply.data:
         if isinstance(value, dict | list):
             return read_data(value, reply.asked)
     return None
@@ -186,7 +214,11 @@ def _boxed(reply: Reply) -> Answer | None:
     if (inner := boxed(reply.prose)) is None:
         return None
     factorial = re.search(r"[\w)]!$", inner) is not None  # elsewhere the mark ends a sentence
-    return (None if factorial else read_span(inner, reply.asked)) or canonical_expression(inner)
+    answer = (None if factorial else read_span(inner, reply.asked)) or canonical_expression(inner)
+    if reply.asked.options and (answer is None or answer.kind != "choice"):
+        stated = _stated(reply) or choice_answer(conclude_choice(reply.lines, reply.asked.options))
+        return stated if stated is not None and stated.kind == "choice" else answer
+    return answer
 
 
 def _has_box(reply: Reply) -> bool:
@@ -198,7 +230,11 @@ def _stated(reply: Reply) -> Answer | None:
 
 
 def _breaks_off(reply: Reply) -> bool:
-    return cut_off(reply.body) and all(block.closed for block in reply.blocks)
+    return (
+        not (reply.tagged or reply.asked.whole)
+        and cut_off(reply.body)
+        and all(block.closed for block in reply.blocks)
+    )
 
 
 def _option(reply: Reply) -> Answer | None:
@@ -215,10 +251,18 @@ def _option(reply: Reply) -> Answer | None:
         return Answer("choice", opening)
     if ended or opening:
         return choice_answer(ended or opening)
-    value = final_number(lines, Asked(number=True, given=reply.asked.given))
+    symbols = _is_symbols(lines)
+    value = None if symbols else final_number(lines, Asked(number=True, given=reply.asked.given))
     if value is not None and (letter := match_option(value.value, options)):
         return Answer("choice", letter)
-    return free_answer(lines) if len(lines) > 600 else None
+    if len(lines) > 600:
+        return free_answer(lines)
+    if _says_nothing(reply) or _LETTER.fullmatch(lines.strip()):
+        return None
+    # what looked like options was none, or the reply is of its own mind: it is an answer all the same
+    if symbols or reply.tagged or len(lines.split()) <= MAX_WORDS:
+        return read_exact(undress(lines), reply.asked) or phrase(reply.body, reply.asked, MAX_PHRASE)
+    return None
 
 
 def _yes_no(reply: Reply) -> Answer | None:
@@ -241,6 +285,38 @@ def _whole(reply: Reply) -> Answer | None:
     if reply.has_code or len(text) > 400 or "\n" in text:
         return None
     return read_exact(whole, reply.asked) if (whole := undress(text)) else None
+
+
+def _as_one(reply: Reply) -> Answer | None:
+    """A reply without sentences (a grid, moves, a line of signs), or what a question for several parts gets: no part
+    of it stands for it.
+    """
+    asked, text = reply.asked, reply.body.strip()
+    if reply.has_code or reply.data or len(text) > MAX_PHRASE:
+        return None
+    if _is_symbols(text):
+        return phrase(undress(text), asked, MAX_PHRASE)
+    if asked.number or not (asked.whole or reply.tagged):
+        return None
+    if introduced := _INTRODUCED.match(text):
+        text = text[introduced.end() :]
+    return phrase(undress(text), asked, MAX_WHOLE if asked.whole else MAX_PHRASE)
+
+
+def _is_symbols(text: str) -> bool:
+    """Whether a text is made of numbers and signs, with few words, as no sentence is."""
+    if "=" in text or "≈" in text:
+        return False
+    tokens = text.split()
+    words = sum(1 for token in tokens if _WORDLIKE.fullmatch(token))
+    return len(tokens) > 1 and words * 2.5 < len(tokens) and len(set(tokens)) > words
+
+
+_WORDLIKE = re.compile(r"[^\W\d_][\w'’-]+[.,;:!?)]*")
+_LETTER = re.compile(r"\W*[A-Za-z]\W*")
+_INTRODUCED = re.compile(
+    r"(?:[A-Z][^\n:]{0,80}):\s*\n+|(?:The|Here|Your|My|Output|Result|Answer)\b[^\n:]{0,60}:\s+"
+)
 
 
 def _opening_number(reply: Reply) -> Answer | None:
@@ -279,7 +355,7 @@ def _short_text(reply: Reply) -> Answer | None:
     text = reply.lines_without_marks.strip()
     if len(text) > 300 or text.startswith("\\"):
         return None
-    if opening := re.match(r"(yes|no|true|false)(?:[.,!;:]|\s*$)", text, re.I):
+    if opening := re.match(r"(yes|no|true|false)(?:[.!;:]|,(?! \w+,)|\s*$)", text, re.I):
         return Answer("text", opening[1].casefold())
     sentences = [s for s in SENTENCE.split(text) if s and s.strip()]
     bold = [
@@ -301,7 +377,7 @@ def _short_text(reply: Reply) -> Answer | None:
         value = normal_form(plain_math(text))
     else:
         return None
-    return Answer("text", value) if re.search(r"\w", value) else None
+    return Answer("text", value) if re.search(r"\w", value) else phrase(text, asked, MAX_PHRASE)
 
 
 def free_answer(body: str) -> Answer | None:
@@ -315,16 +391,18 @@ _FENCES = re.compile(r"[`~]{3,}\w*")
 
 RULES: tuple[Rule, ...] = (
     Rule("short reply", _short_reply),
-    Rule("code that was asked for", _code_asked_for),
     Rule("answer field of data", _answer_field),
+    Rule("code that was asked for", _code_asked_for),
     Rule("data alone", _data_alone),
     Rule("box", _boxed, ends=_has_box),
+    Rule("answer field of lines", _field_line),
     Rule("stated answer", _stated),
     Rule("broken off", _nothing, ends=_breaks_off),
     Rule("lettered option", _option, ends=lambda reply: bool(reply.asked.options)),
     Rule("yes or no", _yes_no),
     Rule("declined", _nothing, ends=_says_nothing),
     Rule("whole reply", _whole),
+    Rule("reply as one", _as_one),
     Rule("opening number", _opening_number),
     Rule("final number", _final_number),
     Rule("code", _code, ends=_code_breaks_off),

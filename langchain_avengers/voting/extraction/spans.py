@@ -22,13 +22,16 @@ from langchain_avengers.voting.extraction.question import Asked
 from langchain_avengers.voting.extraction.structured import (
     answer_field,
     canonical_json,
-    is_answer_field,
+    folded,
     load_data,
+    looks_like_data,
     voting_fields,
 )
 from langchain_avengers.voting.extraction.text import SENTENCE, normal_form, undress
 
 MAX_WORDS = 10  # of a short text, which votes as a string; longer texts are prose
+MAX_WHOLE = 800  # characters of words that are an answer as a whole
+MAX_PHRASE = 4_000  # characters of a grid, a list or what an answer field holds
 _CLAUSE = re.compile(
     r"\s*(?:,?\s*\b(?:because|since|due to|given that|assuming|where|whereas|although)\b"
     r"|,\s*(?:which|as|so|not|but|and)\b|;|\s[-–—]\s|，因为|因为|，"
@@ -97,6 +100,8 @@ _VERDICT = re.compile(
 
 def read_exact(text: str, asked: Asked) -> Answer | None:
     """`text` as a number, list, data or expression, when all of it is one."""
+    if not text:
+        return None
     if (quantity := parse_quantity(text)) is not None:
         return number_answer(quantity, asked)
     solved = EQUATION.fullmatch(plain_math(text).strip("$ ")) if "=" in text else None
@@ -104,9 +109,9 @@ def read_exact(text: str, asked: Asked) -> Answer | None:
         return number_answer(quantity, asked)
     if (duration := read_compound(text)) is not None:
         return number_answer(duration, asked)
-    if (listed := read_list(text)) is not None:
+    if (listed := read_list(text, keep_order=asked.ordered)) is not None:
         return listed
-    if text[0] == "{" and '"' in text:
+    if text[0] in "{[" and looks_like_data(text):
         try:
             return read_data(load_data(text), asked)
         except ValueError:
@@ -122,31 +127,63 @@ def read_value(value: Any, asked: Asked) -> Answer | None:
         return None
     if isinstance(value, bool):
         return Answer("text", str(value).casefold())
-    if isinstance(value, list | Mapping):
+    if isinstance(value, list | tuple | Mapping) or hasattr(value, "model_dump"):
         return read_data(value, asked)
     text = str(value).strip()
-    return read_span(text, asked) if text else None
+    return read_span(text, asked) or phrase(text, asked, MAX_PHRASE) if text else None
 
 
 def read_data(value: Any, asked: Asked) -> Answer | None:
-    """Structured data in canonical form. Fields of reasoning and confidence do not vote; a lone answer field is
-    the answer.
+    """Structured data in canonical form, or the answer that its answer field holds. Fields of reasoning and
+    confidence do not vote.
     """
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        value = voting_fields(value)
-        if len(value) == 1 and is_answer_field(next(iter(value))):
-            return read_value(answer_field(value), asked)
+        if (field := answer_field(value, asked.fields)) is not None:
+            unit = next((str(value[name]) for name in value if folded(name) in _UNIT_FIELDS), "")
+            if unit and isinstance(field, int | float | str) and not isinstance(field, bool):
+                field = f"{field} {unit}" if parse_quantity(str(field)) is not None else field
+            return read_value(field, asked)
+        voting = voting_fields(value)
+        if len(voting) == 1 < len(value):
+            return read_value(next(iter(voting.values())), asked)
+        value = voting
     elif isinstance(value, str):
         return read_value(value, asked)
+    elif (
+        isinstance(value, list | tuple)
+        and len(value) == 1
+        and not isinstance(value[0], list | tuple | Mapping)
+    ):
+        return read_value(value[0], asked)
     try:
         text = canonical_json(value)
     except ValueError:
         return None
-    if isinstance(value, list) and (listed := read_list(text)) is not None:
+    if isinstance(value, list | tuple) and (listed := read_list(text)) is not None:
         return listed
     return Answer("json", text)
+
+
+_UNIT_FIELDS = ("unit", "units", "currency")
+
+
+def phrase(text: str, asked: Asked, most: int) -> Answer | None:
+    """A text of at most `most` characters in normal form, whatever it holds; `None` when it holds nothing."""
+    text = text.strip()
+    if not text or len(text) > most or declines(text):
+        return None
+    value = normal_form(plain_math(text))
+    if not _SUBSTANCE.search(value):  # `]}` and `+-` are answers, `...` and `---` are none
+        value = re.sub(r"\s+", " ", text)
+        if not _SYMBOL.search(value):
+            return None
+    return Answer("text", value)
+
+
+_SUBSTANCE = re.compile(r"[^\W_]")
+_SYMBOL = re.compile(r"[^\s\x00.…·,:;!?'\"`~#*_–—|-]")
 
 
 def as_option(answer: Answer, text: str, asked: Asked) -> Answer:
@@ -190,12 +227,31 @@ _UNDECIDED = re.compile(
 _FILLER = frozenset(
     (
         *("the", "a", "an", "this", "that", "it", "its", "he", "she", "they", "his", "her", "their", "there"),
-        *("is", "are", "was", "were", "be", "by", "to", "in", "on", "at", "of"),
+        *(
+            "is",
+            "are",
+            "was",
+            "were",
+            "be",
+            "by",
+            "to",
+            "in",
+            "on",
+            "at",
+            "of",
+            "and",
+            "or",
+            "but",
+            "so",
+            "with",
+        ),
     )
 )
 
 
-_SUBJECT = re.compile(r"^.*\b(?:is|are|was|were)\s+")
+_SUBJECT = re.compile(r"^[^,;]*?\b(?:is|are|was|were)\s+")
+_PRONOUN = re.compile(r"^(?:it|this|that|he|she|they|there|these|those)(?:'s| is| are| was| were)\s+", re.I)
+_COPULAS = re.compile(r"\b(?:is|are|was|were)\b|,|;")
 LABELLED = re.compile(r"[A-Z][a-z]+(?: [a-z]+)?:\s+(\S[^\n]{0,60})")
 
 
@@ -203,14 +259,18 @@ def without_echo(text: str, asked: Asked) -> str:
     """`text` without the words at its ends that only repeat the question: of `The capital of France is Paris`,
     asked for the capital of France, `Paris`.
     """
-    words = text.split()
-    if not asked.words or len(words) < 2:
+    if not asked.words or asked.whole or " " not in text:
         return text
-    news = [
-        i
-        for i, word in enumerate(words)
-        if (folded := word.strip(".,;:!?\"'()*").casefold()) not in asked.words and folded not in _FILLER
-    ]
-    if news:
-        return " ".join(words[news[0] : news[-1] + 1])
-    return _SUBJECT.sub("", text) or text  # a choice of the question's own words
+    text = _PRONOUN.sub("", text)
+    words = text.split()
+    folded = [word.strip(".,;:!?\"'()*").casefold() for word in words]
+    news = [i for i, word in enumerate(folded) if word not in asked.words and word not in _FILLER]
+    if not news:  # a choice of the question's own words
+        return text if len(_COPULAS.findall(text)) > 1 else _SUBJECT.sub("", text) or text
+    first, last = news[0], news[-1] + 1
+    # words that only join others are left out beside words of the question, not by themselves
+    if not any(word in asked.words and word not in _FILLER for word in folded[:first]):
+        first = 0
+    if not any(word in asked.words and word not in _FILLER for word in folded[last:]):
+        last = len(words)
+    return " ".join(words[first:last])

@@ -6,6 +6,7 @@ import re
 
 from langchain_avengers.voting.extraction.answer import Answer
 from langchain_avengers.voting.extraction.code import code_answer, is_code, is_whole
+from langchain_avengers.voting.extraction.expression import has_unknown
 from langchain_avengers.voting.extraction.markers import FINAL, NO_ANSWER, RESULT, STRONG, compiled, hints
 from langchain_avengers.voting.extraction.question import Asked
 from langchain_avengers.voting.extraction.spans import read_exact, read_span
@@ -41,15 +42,25 @@ def stated_answer(lines: str, blocks: list[Block], asked: Asked) -> Answer | Non
                 return code_answer(block.text, block.language) if whole else None
             span = block.text
         answer = read_span(span, asked)
-        if answer is not None:
+        if answer is not None and not (asked.number and has_unknown(answer)):
             return answer
     if asked.options or not any(hint in folded for hint in _RESULT_HINTS):
         return None
-    for match in [*_RESULT.finditer(lines[-2_000:])][::-1][:3]:
-        part = undress(SENTENCE.split(_behind(lines[-2_000:], match.end()), maxsplit=1)[0])
-        if part and len(part) < 200 and (answer := read_exact(part, asked)) is not None:
+    tail = lines[-2_000:]
+    for match in [*_RESULT.finditer(tail)][::-1][:3]:
+        part = undress(SENTENCE.split(_behind(tail, match.end()), maxsplit=1)[0])
+        if not part or len(part) >= 200 or (answer := read_exact(part, asked)) is None:
+            continue
+        if not (
+            asked.number
+            and (has_unknown(answer) or _CLAIM.search(lines, len(lines) - len(tail) + match.end()))
+        ):
             return answer
     return None
+
+
+# a later sentence that says a number in words
+_CLAIM = re.compile(r"[.!?\n]\s[^.!?\n=]{0,80}[a-z]{2} [$€£]?\d[^\n=]*$")
 
 
 def _hypothetical(lines: str, start: int) -> bool:

@@ -9,6 +9,7 @@ import re
 import unicodedata
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _THINK = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis|inner_monologue)"
 _THINK_CLOSE = re.compile(rf"</{_THINK}>|◁/think▷|\[/THINK\]", re.I)
@@ -27,7 +28,9 @@ _NEXT_TURN = re.compile(
 )
 _ANSWERED = re.compile(r"answer|####|\\boxed|^\s{0,4}A:|答案", re.I | re.M)
 _ANSWER_TAG = re.compile(
-    r"<(?:final[_ ]?)?answer>|(?<!\S)<(?:output|solution|result|final)>(?=\s*\S)|\A<code>", re.I
+    r"<(?:(?:final|correct)[_ -]?)?(?:answer|ans)(?:\s[^<>\n]{0,60})?>"
+    r"|(?<!\S)<(?:output|solution|result|final)>(?=\s*\S)|\A<code>",
+    re.I,
 )
 _FENCE = re.compile(r"^[ >]{0,8}(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`\n]*$", re.M)
 
@@ -72,19 +75,28 @@ def unwrap(text: str) -> str:
     return text
 
 
+class Body(NamedTuple):
+    """The part of a model's text that answers, and whether it stood in answer tags."""
+
+    text: str
+    tagged: bool = False
+
+
 def bare(text: str) -> str:
     """The answer part of a model's text; empty when there is only reasoning."""
+    return answer_part(text).text
+
+
+def answer_part(text: str) -> Body:
+    """The part of a model's text that answers: without reasoning, special tokens, later turns and tags."""
     text = unwrap(text)
     if "<" not in text and "[" not in text and "◁" not in text and "\n" not in text:
-        return text.strip()
-    for match in _CHANNEL.finditer(text):
-        if text[match.end() :].strip():
-            text_after = text[match.end() :]
-            break
-    else:
-        text_after = text
-    text = text_after
-    if stop := next((m for m in _STOP.finditer(text) if text[: m.start()].strip()), None):
+        return Body(text.strip())
+    written = len(text.rstrip())
+    if channel := next((m for m in _CHANNEL.finditer(text) if m.end() < written), None):
+        text = text[channel.end() :]
+    text = text.lstrip()
+    if stop := next((m for m in _STOP.finditer(text) if m.start()), None):
         text = text[: stop.start()]
     if opening := _START.match(text):
         text = text[opening.end() :]
@@ -97,20 +109,20 @@ def bare(text: str) -> str:
         text = text[end:]
     if (opening := _THINK_OPEN.search(text)) is not None:
         text = text[: opening.start()]
-    text = text if text.strip() else before
-    for match in _NEXT_TURN.finditer(text):
-        if text[: match.start()].strip() and _ANSWERED.search(text[: match.start()]):
-            text = text[: match.start()]
-            break
+    text = (text if text.strip() else before).lstrip()
+    if answered := _ANSWERED.search(text):
+        turn = next((m for m in _NEXT_TURN.finditer(text) if m.start() >= answered.end()), None)
+        text = text[: turn.start()] if turn else text
     tag = None
     for match in _ANSWER_TAG.finditer(text):
         tag = match
     if tag is not None:
         inner = text[tag.end() :]
         closing = inner.find("</")
-        inner = inner[:closing] if closing >= 0 else inner
-        text = inner if inner.strip() else text
-    return text.strip()
+        inner = (inner[:closing] if closing >= 0 else inner).strip()
+        if inner:
+            return Body(inner.removeprefix("<![CDATA[").removesuffix("]]>").strip(), True)
+    return Body(text.strip())
 
 
 def split_fences(text: str) -> tuple[str, list[Block]]:
@@ -192,6 +204,8 @@ def cut_off(text: str) -> bool:
         return True
     if tail.rfind("\\[") > tail.rfind("\\]") or tail.rfind("\\(") > tail.rfind("\\)"):
         return True
+    if tail.count(",") * 2 > tail.count(" "):
+        return False  # a list of words ends on any word
     return len(tail) > 60 and _CUT_OFF.search(tail[-20:].rstrip("*_ ")) is not None
 
 
@@ -207,12 +221,17 @@ _MARGIN = re.compile(r"^[ \t]{0,8}(?:>\s?|#{1,3}(?!#)\s+|[-•*]\s+)", re.M)
 
 
 def plain(text: str) -> str:
-    """Prose without Markdown emphasis, quoting, headings and bullets. `####`, which marks an answer,
-    stays.
+    """Prose without Markdown emphasis, quoting, headings and bullets, and without the text commands of LaTeX.
+    `####`, which marks an answer, stays.
     """
     if "*" in text or "_" in text or "`" in text:
         text = _EMPHASIS.sub("", text)
+    if "\\text" in text or "\\math" in text:
+        text = _WRAPPED.sub(r"\1", text)
     return _MARGIN.sub("", text)
+
+
+_WRAPPED = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf))\s?\{([^{}\n]{0,200})\}")
 
 
 _PAIRS = {  # by the first character
