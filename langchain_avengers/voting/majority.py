@@ -11,6 +11,7 @@ from typing import ClassVar
 from langchain_avengers.voting.answers import Answer, extract_message
 from langchain_avengers.voting.equivalence import needs_time, partition
 from langchain_avengers.voting.policy import VotePolicy
+from langchain_avengers.voting.ties import most_central_first, most_usual
 from langchain_avengers.voting.tool_calls import call_vote
 from langchain_avengers.voting.vote import Candidate, Sample, Vote, Weighting, score_of, weigh
 
@@ -27,10 +28,11 @@ class MajorityVoter:
         policy: A learned vote. The confidence is then the chance that the winning answer is right.
 
     Who wins, in this order: the higher weight of votes; the higher `weight_score` among the samples behind
-    the answer; the earlier sample. Of the winning answer's samples that with the highest `weight_score`,
-    then the earliest, gives the message. A sample without an answer abstains; so does prose, while at least
-    as many samples have an answer that can be compared. When all abstain, the first sample with any text
-    (the highest `weight_score` first) stands, with confidence 0.
+    the answer; for answers of several words or values the one that has most in common with the others; the
+    earlier sample. The message of the winning answer comes from its sample with the highest `weight_score`,
+    then the most common wording, then the earliest place. A sample without an answer abstains; so does prose,
+    while at least as many samples have an answer that can be compared. When all abstain, the first sample with
+    any text (the highest `weight_score` first) stands, with confidence 0.
 
     When samples call tools, the first vote is on whether a tool is called at all; then on which tools and how
     often, with equal arguments (free text may differ in wording). Without a call, the texts vote as always.
@@ -87,11 +89,12 @@ class MajorityVoter:
             ranked.append((-weight, -score_of(samples[best]), group[0], best, group))
         ranked.sort()
         by_index = dict(cast)
+        ranked = most_central_first(ranked, by_index)
         tally = tuple(
             Candidate(by_index[best].value, -weight, len(group), tuple(group))
             for weight, _, _, best, group in ranked
         )
-        winner = ranked[0][3]
+        winner = most_usual(samples, ranked[0][4])
         if self.policy is not None and chances is not None:
             place = next(n for n, group in enumerate(groups.values()) if winner in group)
             confidence = self.policy.calibrated(chances[place], len(samples))
