@@ -314,9 +314,11 @@ def _llmrouterbench(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, A
         if not _has_records(data):
             raise CalibrationError(f"{path}: is not an LLMRouterBench result file (model_name, records)")
         for number, record in enumerate(data["records"], 1):
+            if not isinstance(record, dict):
+                raise CalibrationError(f"{path}: record {number}: must be an object")
             query = record.get("prompt") or record.get("origin_query")
             task = data.get("dataset_name")
-            digest = blake2b(f"{task}\0{query}".encode(), digest_size=12).digest()
+            digest = blake2b(f"{task}\0{query}".encode(errors="surrogatepass"), digest_size=12).digest()
             if digest in seen:
                 continue
             seen.add(digest)

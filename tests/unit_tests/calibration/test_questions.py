@@ -147,6 +147,8 @@ def test_huggingface_folder_and_parquet(tmp_path: Path) -> None:
         ("q.jsonl", b'{"query": [{"role": ["x"], "content": "a"}]}', "line 1: cannot be read"),
         ("q.jsonl", b'{"query": [{"role": "user", "content": 3}]}', "line 1: a message's content"),
         ("q.json", b"\xff\xfe[", "not UTF-8"),
+        ("q.json", b'{"model_name": "m", "records": [3]}', "record 1: must be an object"),
+        ("q.json", b'{"model_name": "\\ud83d", "records": [{"prompt": "\\ud83d"}]}', "half of a character"),
         ("q.json", b"[" * 100_000, "not readable JSON"),
         ("q.csv", 'query\n"\ud83d"'.encode("utf-8", "surrogatepass"), "not UTF-8"),
         ("q.csv", b'query\n"' + b"x" * 200_000, "line 1: is not CSV: field larger"),
