@@ -11,6 +11,7 @@ ALL = (
     "ablations",
     "coverage",
     "voting",
+    "code_voting",
     "cost_front",
     "speed",
     "growth",

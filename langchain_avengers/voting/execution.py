@@ -65,7 +65,7 @@ class ExecutionVoter:
             mappings with `input` and `output`.
         test_writer: A chat model that writes further tests for every question; what it costs is in `Vote.calls`.
         n_tests: How many tests it is asked for.
-        n_generated: Inputs drawn by the function's annotations (with hypothesis installed).
+        n_generated: Inputs drawn by the function's annotations.
         weights: Weights of samples; see `MajorityVoter`.
         policy: A learned vote. The confidence is then the chance that the winning class is right.
         timeout: Seconds for running all samples of a vote, about; a sample gets its share, at most one second.

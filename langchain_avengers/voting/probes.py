@@ -5,18 +5,15 @@ from __future__ import annotations
 import ast
 import doctest
 import itertools
+import random
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from langchain_avengers.sandbox.sandbox import Probe
 from langchain_avengers.voting.extraction.text import literal
 from langchain_avengers.voting.programs import Signature
-
-if TYPE_CHECKING:
-    from hypothesis.strategies import SearchStrategy
 
 Origin = Literal["question", "caller", "written", "generated"]
 
@@ -235,100 +232,107 @@ def _is_plain(tree: ast.Module, entry: str) -> bool:
 
 # --- generated inputs -----------------------------------------------------------------------------------------
 
+Draw = Callable[[random.Random], Any]
+_TEXTS = (
+    "",
+    "a",
+    "abc",
+    "Hello World",
+    "level",
+    "a1b22c",
+    "(()) ()",
+    "one two three",
+    "1,2;3",
+    "AbBa",
+    "3.14",
+    "xyzzy",
+)
+_LETTERS = "abcdexyzABC 0123.,-()[]"
+
 
 def generated(entry: Signature, count: int) -> list[Input]:
-    """Calls of a function with values drawn by its annotations, by hypothesis; none when that is not installed.
+    """Calls of a function with values drawn by its annotations, the same at every call.
 
-    A parameter without an annotation gets a number, a text, a list of numbers or a list of texts in turn: which of
-    them it takes is seen when the programs run.
+    A parameter without a known annotation gets numbers, texts, lists of numbers and lists of texts: which of them it
+    takes is seen when the programs run.
     """
-    try:
-        from hypothesis import HealthCheck, Phase, given, seed, settings
-        from hypothesis import strategies as st
-    except ImportError:
+    combinations = list(
+        itertools.islice(itertools.product(*(_draws(one) for _, one in entry.parameters)), 64)
+    )
+    if not entry.parameters or not combinations:
         return []
-    choices = [_strategies(annotation) for _, annotation in entry.parameters]
-    combinations = list(itertools.islice(itertools.product(*choices), 64))
-    if not choices or not combinations:
-        return []
-    each = max(2, -(-count // len(combinations)))
-    drawn: dict[str, None] = {}
-    quiet = settings(
-        max_examples=each, database=None, deadline=None, phases=[Phase.generate], derandomize=False,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    for combination in combinations:
-
-        def collect(values: tuple[Any, ...]) -> None:
-            drawn[f"{entry.name}({', '.join(map(repr, values))})"] = None
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            seed(0)(quiet(given(st.tuples(*combination))(collect)))()
-    return [Input(Probe(call=call), "generated") for call in drawn]
+    rng = random.Random(0)
+    calls: dict[str, None] = {}
+    for _ in range(max(2, -(-count // len(combinations)))):
+        for draws in combinations:
+            calls[f"{entry.name}({', '.join(repr(draw(rng)) for draw in draws)})"] = None
+    return [Input(Probe(call=call), "generated") for call in calls]
 
 
-def _strategies(annotation: ast.expr | None) -> list[SearchStrategy[Any]]:
-    """What an annotation may hold; several strategies when it does not say."""
-    from hypothesis import strategies as st
-
-    known = None if annotation is None else _strategy(annotation)
-    if known is not None:
-        return [known]
-    numbers, texts = _basic("int"), _basic("str")
-    return [numbers, texts, st.lists(numbers, max_size=6), st.lists(texts, max_size=5)]
+def _draws(annotation: ast.expr | None) -> list[Draw]:
+    """How to draw what an annotation may hold; several ways when it does not say."""
+    known = None if annotation is None else _draw_of(annotation)
+    return [known] if known else [_integer, _text, _list_of(_integer), _list_of(_text)]
 
 
-def _basic(name: str) -> SearchStrategy[Any]:
-    from hypothesis import strategies as st
-
-    words = st.text("abcdexyzABC 019.,()[]-", max_size=12)
-    return {
-        "int": st.integers(0, 12) | st.integers(-20, 120),
-        "float": st.floats(-100, 100, width=16),
-        "bool": st.booleans(),
-        "str": words,
-        "None": st.none(),
-    }[name]
+def _integer(rng: random.Random) -> int:
+    return rng.choice((rng.randint(0, 3), rng.randint(0, 12), rng.randint(-20, 120)))
 
 
-def _strategy(node: ast.expr) -> SearchStrategy[Any] | None:
-    from hypothesis import strategies as st
+def _number(rng: random.Random) -> float:
+    return round(rng.choice((rng.uniform(0, 5), rng.uniform(-100, 100))), 2)
 
+
+def _text(rng: random.Random) -> str:
+    some = "".join(rng.choices(_LETTERS, k=rng.randint(1, 12)))
+    return rng.choice((rng.choice(_TEXTS), some))
+
+
+def _list_of(draw: Draw) -> Draw:
+    return lambda rng: [draw(rng) for _ in range(rng.randint(0, 6))]
+
+
+_SIMPLE: dict[str, Draw] = {
+    "int": _integer, "float": _number, "str": _text, "bool": lambda rng: rng.random() < 0.5,
+    "list": _list_of(_integer), "List": _list_of(_integer),
+}  # fmt: skip
+
+
+def _draw_of(node: ast.expr) -> Draw | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         try:
-            return _strategy(ast.parse(node.value, mode="eval").body)
-        except (SyntaxError, ValueError):
+            return _draw_of(ast.parse(node.value, mode="eval").body)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
     if isinstance(node, ast.Constant) and node.value is None:
-        return st.none()
+        return lambda rng: None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        sides = [_strategy(node.left), _strategy(node.right)]
-        return None if None in sides else st.one_of(*[side for side in sides if side is not None])
-    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-    if name in ("int", "float", "bool", "str"):
-        return _basic(name)
-    if name in ("list", "List"):
-        return st.lists(_basic("int"), max_size=6)
+        return _one_of([_draw_of(node.left), _draw_of(node.right)])
     if not isinstance(node, ast.Subscript):
+        return _SIMPLE.get(_name(node))
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    found = [_draw_of(part) for part in parts if not (isinstance(part, ast.Constant) and part.value is ...)]
+    inner = [draw for draw in found if draw is not None]
+    if len(inner) < len(found) or not inner:
         return None
-    outer = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
-    items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    inner = [_strategy(item) for item in items if not (isinstance(item, ast.Constant) and item.value is ...)]
-    if any(one is None for one in inner) or not inner:
-        return None
-    first = inner[0]
-    assert first is not None
+    outer = _name(node.value)
     if outer in ("list", "List", "Sequence", "Iterable", "Collection"):
-        return st.lists(first, max_size=6)
+        return _list_of(inner[0])
     if outer in ("set", "Set", "frozenset", "FrozenSet"):
-        return st.sets(first, max_size=6)
+        return lambda rng: set(_list_of(inner[0])(rng))
     if outer in ("dict", "Dict", "Mapping") and len(inner) == 2:
-        return st.dictionaries(first, inner[1], max_size=4)  # type: ignore[arg-type]
+        return lambda rng: {inner[0](rng): inner[1](rng) for _ in range(rng.randint(0, 4))}
     if outer in ("tuple", "Tuple"):
-        return st.tuples(*[one for one in inner if one is not None])
+        return lambda rng: tuple(draw(rng) for draw in inner)
     if outer in ("Optional", "Union"):
-        return st.one_of(
-            *[one for one in inner if one is not None], *([st.none()] if outer == "Optional" else [])
-        )
+        return _one_of([*inner, *([lambda rng: None] if outer == "Optional" else [])])
     return None
+
+
+def _one_of(draws: Sequence[Draw | None]) -> Draw | None:
+    known = [draw for draw in draws if draw is not None]
+    return (lambda rng: rng.choice(known)(rng)) if len(known) == len(draws) else None
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""

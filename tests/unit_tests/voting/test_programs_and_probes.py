@@ -111,16 +111,14 @@ def test_the_callers_tests_are_kept_as_they_are() -> None:
      ("Tuple[int, str]", tuple), ("'list[str]'", list), ("Set[int]", set), ("typing.List[float]", list)],
 )  # fmt: skip
 def test_inputs_are_drawn_by_the_annotation(annotation: str, kind: type) -> None:
-    pytest.importorskip("hypothesis")
     (entry,) = signatures(f"def f(x: {annotation}):\n    pass")
     calls = [one.probe.call or "" for one in generated(entry, 12)]
-    assert 1 < len(calls) <= 12
-    assert all(isinstance(eval(call, {"f": lambda x: x, "inf": 1}), kind) for call in calls)
+    assert 1 < len(calls) <= 12 or annotation == "bool"
+    assert all(isinstance(eval(call, {"f": lambda x: x}), kind) for call in calls)
     assert calls == [one.probe.call for one in generated(entry, 12)]
 
 
 def test_a_parameter_without_annotation_gets_values_of_several_types() -> None:
-    pytest.importorskip("hypothesis")
     calls = [one.probe.call or "" for one in generated(F, 20)]
     assert {type(eval(call, {"f": lambda x: x})) for call in calls} >= {int, str, list}
     assert generated(Signature("f", ()), 20) == []
