@@ -35,7 +35,7 @@ from langchain_avengers.pipeline.messages import (
 )
 from langchain_avengers.pipeline.pool_model import CallOptions, PoolModel
 from langchain_avengers.pipeline.sampling import ModelRequest, RequestLimits, SampleBatch
-from langchain_avengers.pipeline.schedule import SCHEDULES, Progress, progress_of
+from langchain_avengers.pipeline.schedule import SCHEDULES, Progress, check_costs, progress_of
 from langchain_avengers.pipeline.settings import CONTROLS, Models, Router, Settings, policy_of
 from langchain_avengers.pipeline.state import (
     AvengersMetadata,
@@ -217,7 +217,7 @@ class Pipeline:
             others = [name for name in decision.chosen if name != first]
             decision = replace(decision, chosen=(first, *others)[: len(decision.chosen)])
         told = cast(DecisionData, {**decision.to_dict(), "left_out": left_out})
-        plan, requests = self._first(told, settings)
+        plan, requests = self._first({**state, "decision": told}, settings)
         yield from _emit(
             context, {"event": "routed", "models": list(plan["targets"]), "cluster": _cluster(decision)}
         )
@@ -265,16 +265,7 @@ class Pipeline:
                 elected, calls = yield from self._elect(candidates, state, context)
                 update = {"vote": cast(VoteData, elected.to_dict()), "calls": calls}
                 state = applied(state, update)
-            progress = progress_of(
-                state,
-                settings,
-                self.models,
-                escalate_to=self.escalate_to.name if self.escalate_to else None,
-                aggregator=self.aggregator.name if self.aggregator else None,
-                policy=policy_of(self.router),
-                cost_weight=self._cost_weight(settings),
-            )
-            plan, requests = SCHEDULES[strategy].next(progress)
+            plan, requests = SCHEDULES[strategy].next(self._progress(state, settings))
             if requests:
                 return NodeUpdate({**update, "plan": plan}, requests)
         vote = state["vote"]
@@ -294,10 +285,23 @@ class Pipeline:
 
     def anew(self, state: PipelineState, context: CallContext) -> NodeUpdate:
         """The first requests once more, when a query is taken up again after no model had answered."""
-        plan, requests = self._first(state["decision"], context.settings, state["calls"])
+        fresh: PipelineState = {**state, "plan": None, "samples": [], "vote": None}  # type: ignore[typeddict-item]
+        plan, requests = self._first(fresh, context.settings)
         return NodeUpdate({"plan": plan}, requests)
 
     # --- parts of the nodes ---
+
+    def _progress(self, state: PipelineState, settings: Settings) -> Progress:
+        """What a schedule decides by."""
+        return progress_of(
+            state,
+            settings,
+            self.models,
+            escalate_to=self.escalate_to.name if self.escalate_to else None,
+            aggregator=self.aggregator.name if self.aggregator else None,
+            policy=policy_of(self.router),
+            cost_weight=self._cost_weight(settings),
+        )
 
     def _awake(self, decision: RoutingDecision) -> tuple[RoutingDecision, dict[str, str]]:
         """The decision with the models that rest at its end, where they are asked only when all others fail."""
@@ -317,14 +321,10 @@ class Pipeline:
         chosen = tuple(row.name for row in ranking[: len(decision.chosen)])
         return replace(decision, ranking=ranking, chosen=chosen), resting
 
-    def _first(
-        self, decision: DecisionData, settings: Settings, calls: Sequence[CallRecord] = ()
-    ) -> tuple[Plan, list[SampleRequest]]:
+    def _first(self, state: PipelineState, settings: Settings) -> tuple[Plan, list[SampleRequest]]:
         """The plan and the first requests after a decision."""
-        policy, cost_weight = policy_of(self.router), self._cost_weight(settings)
-        progress = Progress(
-            settings, decision, self.models, calls=calls, policy=policy, cost_weight=cost_weight
-        )
+        progress = self._progress(state, settings)
+        check_costs(progress)
         return SCHEDULES[settings.strategy_for(self.router)].first(progress)
 
     def _cost_weight(self, settings: Settings) -> float:

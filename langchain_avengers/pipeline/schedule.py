@@ -12,6 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from langchain_core.messages.utils import count_tokens_approximately
+
+from langchain_avengers.errors import PoolError
 from langchain_avengers.pipeline.settings import Settings, Strategy
 from langchain_avengers.pipeline.state import (
     CallRecord,
@@ -23,6 +26,7 @@ from langchain_avengers.pipeline.state import (
     VoteData,
 )
 from langchain_avengers.pipeline.usage import account
+from langchain_avengers.providers import token_cost
 from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.stopping import leader_is_safe
 from langchain_avengers.voting.vote import Weighting
@@ -44,6 +48,7 @@ class Progress:
         vote: The latest vote; None while there is nothing to vote on.
         policy: The router's learned vote, if it has one.
         cost_weight: Weight of cost against score, in [0, 1].
+        prompt_tokens: About how many tokens the query has; 0 when that makes no difference.
     """
 
     settings: Settings
@@ -57,11 +62,15 @@ class Progress:
     vote: VoteData | None = None
     policy: VotePolicy | None = None
     cost_weight: float = 0.0
+    prompt_tokens: int = 0
 
     @property
     def ranking(self) -> list[str]:
-        """The models, best first."""
-        return [row["name"] for row in self.decision["ranking"] if row["name"] in self.models]
+        """The models that may be asked, best first."""
+        names = [row["name"] for row in self.decision["ranking"] if row["name"] in self.models]
+        if "dollars" in (self.settings.budget or {}):
+            names = [name for name in names if long_answer_cost(name, self) is not None]
+        return names
 
 
 SAMPLES = 5
@@ -135,7 +144,7 @@ class Schedule:
             return []
         size = left
         first = settings.min_samples
-        if first is None and settings.budget and {"tokens", "dollars"} & set(settings.budget):
+        if first is None and not _ample(missing, progress):
             first = 1  # what a sample costs is known once one was drawn
         if first is not None:
             size = min(left, first if not asked else settings.round_size or first)
@@ -202,10 +211,13 @@ class Escalate(Schedule):
 
     def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
         """One sample of the stronger model."""
-        if not _unsure(progress) or progress.escalate_to is None or affordable(1, progress) < 1:
+        stronger = progress.escalate_to
+        if not _unsure(progress) or stronger is None or affordable(1, progress) < 1:
+            return []
+        if "dollars" in (progress.settings.budget or {}) and long_answer_cost(stronger, progress) is None:
             return []
         plan["final"] = "escalate"
-        return [SampleRequest(progress.escalate_to, 1, "escalate")]
+        return [SampleRequest(stronger, 1, "escalate")]
 
 
 class Aggregate(Schedule):
@@ -324,19 +336,36 @@ def progress_of(
     cost_weight: float = 0.0,
 ) -> Progress:
     """What a schedule decides by, as it stands in a state."""
+    counted = {"tokens", "dollars"} & set(settings.budget or {})
     return Progress(
         settings,
         state["decision"],
         models,
         escalate_to,
         aggregator,
-        state["plan"],
-        [sample for sample in state["samples"] if sample["role"] == "sample"],
-        state["calls"],
-        state["vote"],
+        state.get("plan"),
+        [sample for sample in state.get("samples") or () if sample["role"] == "sample"],
+        state.get("calls") or (),
+        state.get("vote"),
         policy,
         cost_weight,
+        count_tokens_approximately(state["messages"]) if counted else 0,
     )
+
+
+def check_costs(progress: Progress) -> None:
+    """Refuse a budget in dollars that cannot be held.
+
+    Raises:
+        PoolError: The cost of a model that was chosen is not known.
+    """
+    if "dollars" not in (progress.settings.budget or {}):
+        return
+    if unknown := sorted(set(progress.decision["chosen"]) - set(progress.ranking)):
+        raise PoolError(
+            f"a budget in dollars cannot be held: the cost of {', '.join(unknown)} is not known. Give "
+            f'prices={{"{unknown[0]}": (input, output)}} in US dollars per million tokens'
+        )
 
 
 def affordable(size: int, progress: Progress) -> int:
@@ -354,11 +383,31 @@ def affordable(size: int, progress: Progress) -> int:
         if limit is not None and used is not None and drawn:
             each = used / drawn
             size = min(size, int((limit - used) / each) if each else size)
-    if "dollars" in budget and not drawn:
-        known = [row["cost"] for row in progress.decision["ranking"] if row["cost"]]
-        if known:
-            size = min(size, max(1, int(budget["dollars"] / known[0])))
     return max(size, 0)
+
+
+LONG_ANSWER = 4096
+"""Tokens of a long answer, when `max_tokens` does not say."""
+
+
+def long_answer_cost(name: str, progress: Progress) -> float | None:
+    """US dollars that a long answer of the model would cost; None when nothing is known of its costs."""
+    price = (progress.settings.prices or {}).get(name)
+    if price is not None:
+        answer = progress.settings.max_tokens or LONG_ANSWER
+        return sum(token_cost(price, progress.prompt_tokens, answer))
+    calibrated = next((r["cost"] for r in progress.decision["ranking"] if r["name"] == name), None)
+    return None if calibrated is None else 4 * calibrated
+
+
+def _ample(missing: Mapping[str, int], progress: Progress) -> bool:
+    """Whether the budget pays for all these samples, even when every answer is long."""
+    budget = progress.settings.budget or {}
+    answer = progress.prompt_tokens + (progress.settings.max_tokens or LONG_ANSWER)
+    if "tokens" in budget and sum(missing.values()) * answer > budget["tokens"]:
+        return False
+    costs = [(long_answer_cost(name, progress) or 0.0) * n for name, n in missing.items()]
+    return "dollars" not in budget or sum(costs) <= budget["dollars"]
 
 
 def _decided(vote: VoteData, settings: Settings, left: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, Self, get_args
 
@@ -64,9 +65,11 @@ class Router(Protocol):
 class Budget(TypedDict, total=False):
     """What one query may spend.
 
-    `samples` is never passed. `tokens` and `dollars` are known only once a call has returned: what the next
-    round would cost is estimated from the calls made, and a round that would pass the limit is shortened or
-    not begun.
+    `samples` is never passed. `tokens` and `dollars` are known only once a call has returned. All samples are drawn
+    at once when even long answers would stay within the limit; else the first alone, and what the next round would
+    cost is estimated from the calls made: a round that would pass the limit is shortened or not begun. The first
+    sample is drawn in any case. A budget in `dollars` needs the cost of every model it asks: by `prices`, or by
+    calibration.
     """
 
     samples: int
@@ -253,6 +256,15 @@ class Settings(BaseModel):
         if isinstance(text, int) and text < 1:
             raise ValueError("routing_text as a window is a number of messages, at least 1")
         return text
+
+    @field_validator("budget")
+    @classmethod
+    def _some_budget(cls, budget: Budget | None) -> Budget | None:
+        for name, least in (("samples", 1), ("tokens", 1), ("dollars", 0)):
+            value = (budget or {}).get(name)
+            if value is not None and not (least <= value < math.inf and value > 0):  # type: ignore[operator]
+                raise ValueError(f"budget {name}={value!r}: {'at least 1' if least else 'more than 0'}")
+        return budget
 
     @model_validator(mode="after")
     def _needs(self) -> Self:

@@ -13,7 +13,7 @@ from langgraph.types import RetryPolicy
 from langchain_avengers import ChatAvengers, create_avengers_graph
 from langchain_avengers.errors import PoolError, SamplingError
 from langchain_avengers.pool import Price
-from tests.fakes import FakeModel, FakeRouter, StatusError, says
+from tests.fakes import FakeModel, FakeRouter, ManyFake, StatusError, says
 
 SUM = [HumanMessage("What is 7 + 5?")]
 ONCE = RetryPolicy(max_attempts=1)
@@ -211,6 +211,28 @@ async def test_a_budget_in_tokens_or_dollars_ends_sampling(ask: Ask) -> None:
     assert outcome.summary["cost"] == pytest.approx(0.045)
 
 
+async def test_an_ample_budget_draws_all_at_once(ask: Ask) -> None:
+    for budget in ({"dollars": 100.0}, {"tokens": 100_000}):
+        model = ManyFake(script=["Answer: 12"])
+        outcome = await ask(
+            {"sums": model, "places": says("x")}, n_samples=5, budget=budget, prices={"sums": (1.0, 2.0)}
+        )
+        assert outcome.account["requests"] == 1
+        assert outcome.summary["samples"]["drawn"] == 5
+
+
+async def test_a_budget_in_dollars_needs_costs(ask: Ask) -> None:
+    first = says("Answer: 12")
+    with pytest.raises(PoolError, match=r"the cost of sums is not known. Give prices="):
+        await ask({"sums": first, "places": says("x")}, budget={"dollars": 1e-12})
+    assert not first.calls
+    router = FakeRouter("sums", "places", costs={"sums": 0.001})
+    models = {"sums": says(StatusError(500)), "places": says("Answer: 12")}
+    with pytest.raises(SamplingError, match="status 500"):  # the stand-in would cost nobody knows what
+        await ask(models, router, budget={"dollars": 1.0})
+    assert not models["places"].calls
+
+
 async def test_the_next_model_steps_in_for_one_that_failed(ask: Ask) -> None:
     models = {"sums": says(StatusError(500)), "places": says("Answer: 12"), "third": says("x")}
     outcome = await ask(models, n_samples=3)
@@ -290,6 +312,10 @@ async def test_samples_that_hold_no_answer_abstain(ask: Ask) -> None:
         {"allowed_models": ["nobody"]},
         {"allowed_models": []},
         {"n_sample": 3},
+        {"budget": {"samples": 0}},
+        {"budget": {"tokens": -1}},
+        {"budget": {"dollars": 0}},
+        {"budget": {"sample": 3}},
         {"routing_text": 0},
         {"confidence_threshold": 2},
         {"sample_in_one_request": {"nobody": True}},
