@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import cache, cached_property
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.runnables import Runnable
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.tracers import BaseTracer
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langchain_core.tracers.context import _configure_hooks
@@ -27,6 +29,48 @@ def raw_step(structured: Any) -> Runnable[Any, Any]:
     """
     step: Runnable[Any, Any] = structured.first.steps__["raw"]
     return step
+
+
+def without_own_retries(runnable: Any) -> Any:
+    """A copy of a chat model whose provider's client makes each request once, on any event loop.
+
+    Requests that a client makes by itself are seen in no account. A model of langchain-openai shares one
+    asynchronous HTTP client with all others, whose connections die with the event loop that opened them. Bindings
+    around a model are kept; anything else is returned as it is.
+    """
+    if isinstance(runnable, RunnableBinding):
+        bound = without_own_retries(runnable.bound)
+        return runnable if bound is runnable.bound else runnable.model_copy(update={"bound": bound})
+    if not isinstance(runnable, BaseChatModel) or "max_retries" not in type(runnable).model_fields:
+        return runnable
+    copied = runnable.model_copy(update={"max_retries": 0})
+    for name, value in vars(type(copied)).items():  # clients that were built at first use
+        if isinstance(value, cached_property):
+            vars(copied).pop(name, None)
+    if "root_async_client" in type(copied).model_fields:
+        _once_on_any_loop(copied)
+    return copied
+
+
+def _once_on_any_loop(model: Any) -> None:
+    """The same for the clients that a model of langchain-openai builds when it is made."""
+    own_http = model.http_async_client is not None or model.openai_proxy
+    for root, name, http in (
+        ("root_client", "client", None),
+        ("root_async_client", "async_client", None if own_http else _any_loop_client()),
+    ):
+        if (client := getattr(model, root)) is not None:
+            options = {} if http is None else {"http_client": http}
+            client = client.with_options(max_retries=0, **options)
+            setattr(model, root, client)
+            setattr(model, name, client.chat.completions)
+
+
+@cache
+def _any_loop_client() -> Any:
+    from langchain_avengers._http import AnyLoopClient
+
+    return AnyLoopClient()
 
 
 def is_tracer(handler: BaseCallbackHandler) -> bool:

@@ -39,7 +39,13 @@ from typing_extensions import Unpack
 
 from langchain_avengers._compat import usage_counters
 from langchain_avengers.errors import PoolError
-from langchain_avengers.pipeline.controlled import ControlledChatModel, areported, reported, take_outer_call
+from langchain_avengers.pipeline.controlled import (
+    ControlledChatModel,
+    PerRequest,
+    areported,
+    reported,
+    take_outer_call,
+)
 from langchain_avengers.pipeline.health import ModelHealth
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
 from langchain_avengers.pipeline.pool_model import CallOptions, GivenTools, PoolModel
@@ -127,6 +133,8 @@ class ChatAvengers(ControlledChatModel, Settings):
         if self.router is None:
             self.router = _router_of_environment()
         self.strategy = self.strategy_for(self.router)
+        if self.rate_limiter is not None and not isinstance(self.rate_limiter, PerRequest):
+            self.rate_limiter = PerRequest(self.rate_limiter)
         self._pipeline = Pipeline(self.router, self.models, self)
         self._digests = {name: _digest(model) for name, model in self._pipeline.models.items()}
 
@@ -369,8 +377,10 @@ class ChatAvengers(ControlledChatModel, Settings):
                 child = CallbackManager(handlers=[], parent_run_id=run_id)
                 child.set_handlers(manager.inheritable_handlers)
                 emit = progress_events(RunnableConfig(callbacks=child))
+        limiter = self.rate_limiter
         return CallContext.of(
             settings,
+            limiter.each if isinstance(limiter, PerRequest) else None,
             options=_options(stop, kwargs),
             trace=trace,
             parser=self._parser,

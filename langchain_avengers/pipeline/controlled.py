@@ -15,6 +15,7 @@ from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackManager, 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
@@ -30,6 +31,22 @@ class OuterCall(NamedTuple):
 
 
 _outer: ContextVar[OuterCall | None] = ContextVar("avengers_outer_call", default=None)
+
+
+class PerRequest(BaseRateLimiter):
+    """A pool's rate limiter: it lets LangChain's one call a query pass, and stands before each request instead."""
+
+    def __init__(self, each: BaseRateLimiter) -> None:
+        """Keep the limiter of each request."""
+        self.each = each
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Let the query pass."""
+        return True
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        """Let the query pass."""
+        return True
 
 
 class ControlledChatModel(BaseChatModel):

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
@@ -92,9 +93,9 @@ class CallContext:
     config: RunnableConfig = field(default_factory=RunnableConfig)
 
     @classmethod
-    def of(cls, settings: Settings, **rest: Any) -> CallContext:
+    def of(cls, settings: Settings, rate_limiter: BaseRateLimiter | None = None, **rest: Any) -> CallContext:
         """The context of a query whose requests the settings bound."""
-        limits = RequestLimits(settings.retries(), settings.timeout)
+        limits = RequestLimits(settings.retries(), settings.timeout, rate_limiter=rate_limiter)
         if (most := settings.max_concurrency) is not None:
             limits = replace(limits, gate=threading.Semaphore(most), agate=asyncio.Semaphore(most))
         return cls(settings, limits, **rest)

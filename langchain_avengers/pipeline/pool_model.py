@@ -9,12 +9,13 @@ from typing import Any
 
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.pregel import Pregel
 
-from langchain_avengers._compat import raw_step
+from langchain_avengers._compat import raw_step, without_own_retries
 from langchain_avengers.errors import PoolError
 from langchain_avengers.pipeline.health import CircuitBreaker
 
@@ -67,6 +68,7 @@ class BoundModel:
     runnable: Runnable[Any, Any]
     arguments: dict[str, Any]
     config: RunnableConfig
+    rate_limiter: BaseRateLimiter | None = None
 
 
 class PoolModel:
@@ -100,7 +102,7 @@ class PoolModel:
                 "state['messages'][-1])"
             )
         self.name = name
-        self.runnable = runnable
+        self.runnable = runnable = without_own_retries(runnable)
         self.breaker = breaker or CircuitBreaker(name)
         self._plain = _unwrap(runnable)
         core = self._plain.runnable
@@ -166,7 +168,8 @@ class PoolModel:
             del arguments["tools"]  # providers refuse an empty list
         if options.stop:
             arguments["stop"] = options.stop
-        return BoundModel(_uncached(bound.runnable), arguments, merged(plain.config, bound.config))
+        runnable, limiter = _bare(bound.runnable)
+        return BoundModel(runnable, arguments, merged(plain.config, bound.config), limiter)
 
     def _tool_arguments(self, options: CallOptions) -> Mapping[str, Any]:
         """The options of `bind_tools`, with a choice of tools in the provider's own words."""
@@ -199,12 +202,19 @@ def _unwrap(runnable: Any) -> BoundModel:
     return BoundModel(runnable, arguments, config)
 
 
-def _uncached(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """The model with its cache off: n samples of one prompt are n samples, not one and its copies."""
-    if not isinstance(runnable, BaseChatModel) or runnable.cache is False:
-        return runnable
-    caches = runnable.cache or get_llm_cache() is not None
-    return runnable.model_copy(update={"cache": False}) if caches else runnable
+def _bare(runnable: Runnable[Any, Any]) -> tuple[Runnable[Any, Any], BaseRateLimiter | None]:
+    """The model without its cache and its rate limiter, and the limiter.
+
+    n samples of one prompt are n samples, not one and its copies; time spent waiting for the limiter is not the
+    model's.
+    """
+    if not isinstance(runnable, BaseChatModel):
+        return runnable, None
+    limiter = runnable.rate_limiter
+    caches = runnable.cache is not False and (runnable.cache or get_llm_cache() is not None)
+    if not caches and limiter is None:
+        return runnable, None
+    return runnable.model_copy(update={"cache": False, "rate_limiter": None}), limiter
 
 
 def merged(outer: RunnableConfig, inner: RunnableConfig) -> RunnableConfig:

@@ -6,19 +6,20 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, SimpleChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
@@ -26,7 +27,7 @@ from langgraph.types import RetryPolicy
 from langchain_avengers.errors import SamplingError
 from langchain_avengers.pipeline.pool_model import BoundModel, PoolModel, merged
 from langchain_avengers.pipeline.state import CallRecord, FailureRecord, Role
-from langchain_avengers.pipeline.sync_async import Event, Job, Step, job, pause
+from langchain_avengers.pipeline.sync_async import Event, Job, Step, daemon, job, pause
 from langchain_avengers.pipeline.tracing import CallWatch, without
 from langchain_avengers.pipeline.usage import usage_of_request
 from langchain_avengers.providers import describe, retry_after, status_of, without_secrets
@@ -62,12 +63,14 @@ class RequestLimits:
         timeout: Seconds it may take; None: the model's own limit.
         gate: Bounds the requests in flight, on threads.
         agate: The same on an event loop.
+        rate_limiter: Spaces the requests of the whole pool.
     """
 
     retries: RetryPolicy
     timeout: float | None = None
     gate: AbstractContextManager[Any] = field(default_factory=nullcontext)
     agate: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
+    rate_limiter: BaseRateLimiter | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,8 @@ class ModelRequest:
             call = partial(without(self.hidden).run, call)
         try:
             with self.limits.gate:
+                for limiter in self.rate_limiters():
+                    limiter.acquire(blocking=True)
                 result: LLMResult | AIMessage = _within(self.limits.timeout, call)
                 return result
         except asyncio.CancelledError:
@@ -183,20 +188,34 @@ class ModelRequest:
 
     async def _acall(self, n: int) -> LLMResult | AIMessage:
         runnable, arguments, config = self.target(n)
-        if isinstance(runnable, BaseChatModel):
+        if isinstance(runnable, BaseChatModel) and type(runnable)._agenerate in _BY_EXECUTOR:
+            # It has synchronous calls alone. LangChain would make them in threads that the process waits for.
+            blocking = partial(runnable.generate, [list(self.messages)], **_run_of(config), **arguments)
+            call: Callable[[], Awaitable[LLMResult | AIMessage]] = partial(_in_daemon, blocking)
+        elif isinstance(runnable, BaseChatModel):
             call = partial(runnable.agenerate, [list(self.messages)], **_run_of(config), **arguments)
         else:
             call = partial(runnable.ainvoke, list(self.messages), config, **arguments)
         try:
-            async with self.limits.agate, asyncio.timeout(self.limits.timeout):
-                if self.hidden:
-                    return await asyncio.create_task(call(), context=without(self.hidden))
-                return await call()
+            async with self.limits.agate:
+                for limiter in self.rate_limiters():
+                    await limiter.aacquire(blocking=True)
+                async with asyncio.timeout(self.limits.timeout):
+                    if self.hidden:
+                        return await asyncio.create_task(_awaited(call), context=without(self.hidden))
+                    return await call()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise  # this call is cancelled, not something inside the model
             raise RuntimeError(_CANCELLED) from None
+
+    def rate_limiters(self) -> Iterator[BaseRateLimiter]:
+        """What has to let a request pass before its clock begins: the model's own limiter, and the pool's."""
+        if self.bound.rate_limiter is not None:
+            yield self.bound.rate_limiter
+        if self.limits.rate_limiter is not None:
+            yield self.limits.rate_limiter
 
     def target(self, n: int) -> tuple[Any, dict[str, Any], RunnableConfig]:
         """What to call for `n` samples, with which arguments and config."""
@@ -215,28 +234,31 @@ _CANCELLED = "the model cancelled its own call"
 
 
 class _Chunks:
-    """The chunks of one streamed answer, one at a time; None after the last."""
+    """The chunks of one streamed answer, one at a time; None after the last. The time limit is for all together."""
 
     def __init__(self, request: ModelRequest) -> None:
         self._request = request
         self._chunks: Iterator[Any] | None = None
         self._achunks: AsyncIterator[Any] | None = None
+        self._deadline: float | None = None
 
     def next(self) -> AIMessageChunk | None:
         """On a thread."""
         hidden = self._request.hidden
         if self._chunks is None:
+            for limiter in self._request.rate_limiters():
+                limiter.acquire(blocking=True)
             runnable, arguments, config = self._request.target(1)
             self._chunks = runnable.stream(list(self._request.messages), config, **arguments)
-            # LangChain attaches its handlers before the first chunk.
-            return _chunk(
-                without(hidden).run(next, self._chunks, None) if hidden else next(self._chunks, None)
-            )
-        return _chunk(next(self._chunks, None))
+            if hidden:  # LangChain attaches its handlers before the first chunk.
+                return _chunk(_within(self._left(), partial(without(hidden).run, next, self._chunks, None)))
+        return _chunk(_within(self._left(), partial(next, self._chunks, None)))
 
     async def anext(self) -> AIMessageChunk | None:
         """On the event loop."""
         if self._achunks is None:
+            for limiter in self._request.rate_limiters():
+                await limiter.aacquire(blocking=True)
             runnable, arguments, config = self._request.target(1)
             self._achunks = runnable.astream(list(self._request.messages), config, **arguments)
         chunks, hidden = self._achunks, self._request.hidden
@@ -244,10 +266,27 @@ class _Chunks:
         async def following() -> Any:
             return await anext(chunks, None)
 
-        async with asyncio.timeout(self._request.limits.timeout):
+        async with asyncio.timeout(self._left()):
             if hidden:
                 return _chunk(await asyncio.create_task(following(), context=without(hidden)))
             return _chunk(await following())
+
+    def _left(self) -> float | None:
+        """Seconds left of the time limit, which begins with the first question."""
+        limit = self._request.limits.timeout
+        if limit is None:
+            return None
+        if self._deadline is None:
+            self._deadline = time.monotonic() + limit
+        return max(0.0, self._deadline - time.monotonic())
+
+
+async def _awaited(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
+
+
+async def _in_daemon(call: Callable[[], Any]) -> Any:
+    return await asyncio.wrap_future(daemon(call))
 
 
 class _Attempts(SampleBatch):
@@ -295,6 +334,9 @@ class _Attempts(SampleBatch):
                 "error": error,
             }
         )
+
+
+_BY_EXECUTOR = (BaseChatModel._agenerate, SimpleChatModel._agenerate)
 
 
 def _run_of(config: RunnableConfig) -> dict[str, Any]:
@@ -346,13 +388,7 @@ def as_chunk(message: AIMessage) -> AIMessageChunk:
 
 def _within(seconds: float | None, call: Callable[[], Any]) -> Any:
     """Wait so long for a call and no longer. A thread cannot be stopped: its late result is thrown away."""
-    if seconds is None:
-        return call()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="avengers-call")
-    try:
-        return pool.submit(copy_context().run, call).result(seconds)
-    finally:
-        pool.shutdown(wait=False)
+    return call() if seconds is None else daemon(call).result(seconds)
 
 
 def wait_before(error: Exception, attempt: int, policy: RetryPolicy) -> float | None:

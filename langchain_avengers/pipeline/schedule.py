@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
 from langchain_core.messages.utils import count_tokens_approximately
 
 from langchain_avengers.errors import PoolError

@@ -9,9 +9,10 @@ their asynchronous halves, on the caller's loop.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -48,6 +49,20 @@ def pause(seconds: float) -> Job:
 def in_thread(call: Callable[[], Any]) -> Job:
     """Blocking work, kept off the event loop."""
     return Job(call, partial(asyncio.to_thread, call))
+
+
+def daemon(call: Callable[[], T]) -> Future[T]:
+    """Start a call in a thread of its own, which nothing waits for: not the event loop, not the process's end."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=partial(copy_context().run, work), name="avengers-call", daemon=True).start()
+    return future
 
 
 def run(step: Step[T]) -> T:

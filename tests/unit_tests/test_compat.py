@@ -15,7 +15,7 @@ from langchain_core.tracers.schemas import Run
 from pydantic import BaseModel
 
 from langchain_avengers import _compat
-from tests.fakes import says
+from tests.fakes import FakeModel, says
 
 
 class Sum(BaseModel):
@@ -93,3 +93,39 @@ def test_runs_of_another_tracer_are_left_alone() -> None:
     _compat.set_usage(run, None)
     assert type(run) is Other
     assert list(_compat.open_runs([Collecting()], uuid.uuid4())) == []
+
+
+async def test_retries_of_openai_models_are_off_on_a_copy_alone() -> None:
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(model="m", base_url="http://127.0.0.1:1/v1", api_key="k", max_retries=3)  # type: ignore[arg-type]
+    copied = _compat.without_own_retries(model.bind(stop=["x"]))
+    assert copied.kwargs == {"stop": ["x"]}
+    inner = copied.bound
+    for client in (
+        inner.client._client,
+        inner.async_client._client,
+        inner.root_client,
+        inner.root_async_client,
+    ):
+        assert client.max_retries == 0
+    assert inner.max_retries == 0
+    assert model.max_retries == model.root_client.max_retries == 3
+    assert _compat.without_own_retries(inner).root_async_client._client is inner.root_async_client._client
+    assert _compat.without_own_retries("other") == "other"
+
+
+def test_clients_built_at_first_use_are_built_anew() -> None:
+    from functools import cached_property
+
+    class Lazy(FakeModel):
+        max_retries: int = 2
+
+        @cached_property
+        def client(self) -> str:
+            return f"retries {self.max_retries}"
+
+    model = Lazy()
+    assert model.client == "retries 2"
+    assert _compat.without_own_retries(model).client == "retries 0"
+    assert model.client == "retries 2"
