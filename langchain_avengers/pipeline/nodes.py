@@ -206,7 +206,7 @@ class Pipeline:
                 np.asarray(state["vector"], dtype=np.float32),
                 top_n=min(schedule.width(settings), len(able)),
                 models=able if len(able) < len(self.models) else None,
-                cost_weight=settings.cost_weight,
+                cost_weight=schedule.cost_weight(settings),
             )
             decision, resting = self._awake(decision)
             left_out |= resting

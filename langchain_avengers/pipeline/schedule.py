@@ -94,6 +94,10 @@ class Schedule:
         """How many samples are drawn, at most, before `after` is asked for more."""
         return settings.n_samples or SAMPLES
 
+    def cost_weight(self, settings: Settings) -> float | None:
+        """The weight of cost by which the router ranks."""
+        return settings.cost_weight
+
     def after(self, progress: Progress, plan: Plan) -> list[SampleRequest]:
         """What a strategy still asks when the samples of the plan are drawn; it may enlarge the plan."""
         return []
@@ -239,6 +243,10 @@ class Learned(Schedule):
     def width(self, settings: Settings) -> int:
         """One; the policy names the others."""
         return 1
+
+    def cost_weight(self, settings: Settings) -> float:
+        """None: the policy weighs the cost of all that is asked, also when only the number of answers is known."""
+        return 0.0
 
     def first(self, progress: Progress) -> tuple[Plan, list[SampleRequest]]:
         """The plan and its first round."""

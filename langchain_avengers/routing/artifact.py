@@ -29,6 +29,7 @@ from langchain_avengers.routing.hub import download, is_hub_name
 from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.scoring import ClusterStats
 from langchain_avengers.routing.state import Calibration, Clustering, Embedder, FittedRouter, Linear
+from langchain_avengers.voting.policy import VotePolicy
 
 SCHEMA_VERSION = 1
 JSON_NAME, ARRAY_NAME, CARD_NAME = "router.json", "centroids.npy", "README.md"
@@ -132,6 +133,7 @@ def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
         # readable for people; what is read back are the sums below
         "scores": np.round(state.cluster_scores.astype(float), 4).tolist(),
         "statistics": [_plain(part.stats) for part in state.clusterings],
+        "policy": None if state.policy is None else state.policy.to_dict(),
     }
     return fields, array
 
@@ -268,4 +270,5 @@ def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
             else np.frombuffer(base64.b64decode(digests, validate=True), dtype="<u8"),
         ),
         embedder=Embedder(state["embedding"]["name"], array[start] if layout["probe"] else None),
+        policy=VotePolicy.from_dict(state["policy"]) if state.get("policy") else None,
     )

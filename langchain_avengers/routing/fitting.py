@@ -46,7 +46,7 @@ def fit(parameters: Parameters, table: ScoreTable, X: Vectors) -> FittedRouter:
     """
     check_rows(parameters, table)
     with without_warnings():
-        return _fit_sorted(parameters, *_canonical(table, X))
+        return _fit_sorted(parameters, *canonical(table, X))
 
 
 def check_rows(parameters: Parameters, table: ScoreTable) -> None:
@@ -60,6 +60,27 @@ def check_rows(parameters: Parameters, table: ScoreTable) -> None:
         )
     if parameters.n_clusters != "auto" and parameters.n_clusters > len(table):
         raise RouterError(f"n_clusters is {parameters.n_clusters}, more than the table's {len(table)} rows")
+
+
+def refit(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
+    """A router like this one on other rows: with as many clusters, which are not searched for again.
+
+    It makes out-of-fold estimates, so it takes at most three of the clusterings, each from one start.
+    """
+    parameters = state.parameters
+    clusterings = [
+        cluster(
+            X,
+            min(len(part.centroids), len(X)),
+            clusterer=parameters.clusterer,
+            seed=parameters.random_state + 1000 * number,
+            n_init=1,
+        )
+        for number, part in enumerate(state.clusterings[:3])
+    ]
+    share = 0.0 if state.linear is None else state.linear.share
+    with without_warnings():
+        return _assemble(parameters, table, X, clusterings, _linear(parameters, table, X, share=share))
 
 
 def _fit_sorted(parameters: Parameters, table: ScoreTable, X: Vectors) -> FittedRouter:
@@ -226,7 +247,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _canonical(table: ScoreTable, X: Vectors) -> tuple[ScoreTable, Vectors]:
+def canonical(table: ScoreTable, X: Vectors) -> tuple[ScoreTable, Vectors]:
     """The rows in an order that does not depend on the one they came in."""
     tasks = table.tasks or [""] * len(table)
     costs = table.costs if table.costs is not None else np.empty((len(table), 0), dtype=np.float32)

@@ -204,6 +204,19 @@ class Ranker:
         winners: NDArray[np.intp] = self.state.order[columns[chosen]]
         return winners
 
+    def expected(self, vectors: ArrayLike) -> NDArray[np.float64]:
+        """The expected score of each of the state's models on each query, (n, d) in, (n, M) out."""
+        X = as_vectors(vectors, self.state.width)
+        norms = checked_norms(X)
+        scores = np.empty((len(X), len(self.names)))
+        for start in range(0, len(X), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            products = X[rows] @ self._stack.T
+            products /= norms[rows, None]
+            _, found, _ = self._value(products, self._locate(products), 0.0)
+            scores[rows, self.state.order] = np.clip(found, 0, 1)
+        return scores
+
     def _best(
         self, products: Floats, columns: NDArray[np.intp], cost_weight: float
     ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

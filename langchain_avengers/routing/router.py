@@ -103,6 +103,7 @@ class ClusterRouter(Estimator):
         novelty_distance_: Distance beyond which a query is novel.
         curve_: Where K was found: each candidate's cross-validated score.
         cluster_tasks_: For each cluster, how many of its rows belong to each task.
+        policy_: The learned vote (`voting.policy.VotePolicy`), or None: whom to ask and what their votes weigh.
         examples_: For each cluster, up to three of its calibration queries, the nearest to the centroid first.
 
     Where several clusterings are averaged, the attributes above show the first, which is also the one reported in
@@ -134,6 +135,7 @@ class ClusterRouter(Estimator):
     cluster_tasks_ = _Fitted(lambda state: [dict(tasks) for tasks in state.calibration.cluster_tasks])
     examples_ = _Fitted(lambda state: [list(queries) for queries in state.calibration.examples])
     fingerprint_ = _Fitted(lambda state: state.fingerprint)
+    policy_ = _Fitted(lambda state: state.policy)
 
     def __init__(
         self,
@@ -167,15 +169,21 @@ class ClusterRouter(Estimator):
     # -- fitting
 
     def fit(
-        self, table: ScoreTable, embeddings: Embeddings | None = None, *, vectors: ArrayLike | None = None
+        self,
+        table: ScoreTable,
+        embeddings: Embeddings | None = None,
+        *,
+        vectors: ArrayLike | None = None,
+        learn_vote: bool = True,
     ) -> Self:
-        """Learn from calibration rows.
+        """Learn from calibration rows: the route, and from recorded answers the vote.
 
         Args:
             table: The calibration rows.
             embeddings: The embedder of the queries, kept for routing; None is the default one, loaded when needed.
             vectors: The queries' embeddings, shape (n, d), if they are at hand: nothing is embedded then. Rows are
                 L2-normalised here.
+            learn_vote: Whether to learn a vote (`policy_`) when the table has recorded answers.
 
         Raises:
             RouterError: A parameter is out of range, a model has no score at all, or `vectors` do not fit the table.
@@ -190,6 +198,10 @@ class ClusterRouter(Estimator):
             X = _one_a_row(unit_vectors(vectors), table)
         embedder = Embedder() if embeddings is None else embedders.recorded(embeddings)
         state = replace(fitting.fit(parameters, table, X), embedder=embedder)
+        if learn_vote:
+            from langchain_avengers.routing.vote_learning import learn_vote as learn
+
+            state = replace(state, policy=learn(state, table, X))
         self._embeddings = embeddings
         self.fitted_ = state
         return self

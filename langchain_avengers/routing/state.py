@@ -17,6 +17,7 @@ from langchain_avengers.routing.choose_k import CurvePoint
 from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.scoring import ClusterStats
 from langchain_avengers.routing.vectors import Vectors
+from langchain_avengers.voting.policy import VotePolicy
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,7 @@ class FittedRouter:
         novelty_distance: Distance to the nearest centroid beyond which a query is novel; infinity for never.
         calibration: What is remembered of the calibration rows.
         embedder: What the queries were embedded with.
+        policy: The learned vote; None when the calibration rows had no recorded answers, or too few.
     """
 
     parameters: Parameters
@@ -104,6 +106,7 @@ class FittedRouter:
     novelty_distance: float
     calibration: Calibration
     embedder: Embedder = field(default_factory=Embedder)
+    policy: VotePolicy | None = None
 
     @property
     def centroids(self) -> Vectors:
@@ -170,6 +173,8 @@ class FittedRouter:
             digest.update(self.linear.weights.tobytes() + self.linear.intercepts.tobytes())
             digest.update(repr(self.linear.share).encode())
         digest.update(repr(self.novelty_distance).encode())
+        if self.policy is not None:
+            digest.update(repr(self.policy.to_dict()).encode())
         return digest.hexdigest()[:16]
 
     def check_models(self, names: Iterable[str]) -> None:

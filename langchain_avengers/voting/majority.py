@@ -125,6 +125,16 @@ def ballots(samples: Sequence[Sample], question: str | None = None) -> list[Answ
     return answers
 
 
+def answer_classes(samples: Sequence[Sample], question: str | None = None) -> list[int]:
+    """The class of equal answers of each sample, numbered by first appearance; -1 for one that abstains."""
+    answers = ballots(samples, question)
+    cast = [(i, answer) for i, answer in enumerate(answers) if answer is not None]
+    labels = [-1] * len(samples)
+    for (i, _), label in zip(cast, partition([answer for _, answer in cast], question), strict=True):
+        labels[i] = label
+    return labels
+
+
 def group_chances(
     policy: VotePolicy, samples: Sequence[Sample], groups: Sequence[Sequence[int]]
 ) -> list[float]:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "langchain_avengers"
 BELOW = ("_arrays", "_compat", "_files", "_http", "_text", "errors", "pool", "providers", "weights")
 ALLOWED = {
     "sandbox": set(),
-    "routing": set(),
+    "routing": {"voting"},
     "voting": {"sandbox"},
     "pipeline": {"routing", "voting"},
     "calibration": {"pipeline", "routing", "sandbox", "voting"},
