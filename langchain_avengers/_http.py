@@ -19,28 +19,45 @@ _httpx: Any = import_module("httpx2" if int(openai.__version__.partition(".")[0]
 MAX_RESPONSE_BYTES = 16 * 2**20
 """Bytes of one response. An answer of 100,000 tokens takes about half a megabyte."""
 
+MAX_STREAM_BYTES = 64 * 2**20
+"""Bytes of one streamed response, in which each token takes some 300."""
+
+MAX_VALUES = 100_000
+"""JSON objects and lists of one response, or of one event of a stream. The client builds a Python object of each, so
+that three megabytes of `{}` would take a minute and 700 MB."""
+
 
 class ResponseTooLargeError(Exception):
-    """A server sent more than `MAX_RESPONSE_BYTES`, or a compressed body that nobody asked for."""
+    """A server sent more than the bounds above, or a compressed body that nobody asked for."""
 
 
 class _Bounded(_httpx.SyncByteStream, _httpx.AsyncByteStream):  # type: ignore[misc]  # of either library
     """A response's body that ends with an error when it grows too long."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, is_stream: bool) -> None:
+        self._stream, self._is_stream = stream, is_stream
+        self._bytes = self._values = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        length = 0
         for part in self._stream:
-            length = _checked(length + len(part))
+            self._count(part)
             yield part
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        length = 0
         async for part in self._stream:
-            length = _checked(length + len(part))
+            self._count(part)
             yield part
+
+    def _count(self, part: bytes) -> None:
+        self._bytes += len(part)
+        bound = MAX_STREAM_BYTES if self._is_stream else MAX_RESPONSE_BYTES
+        if self._bytes > bound:
+            raise ResponseTooLargeError(f"the response is longer than {bound >> 20} MB")
+        if self._is_stream and (found := max(part.rfind(b"\n\n"), part.rfind(b"\n\r\n"))) >= 0:
+            self._values, part = 0, part[found:]  # a further event has begun
+        self._values += part.count(b"{") + part.count(b"[")
+        if self._values > MAX_VALUES:
+            raise ResponseTooLargeError(f"the response is longer than {MAX_VALUES} JSON objects")
 
     def close(self) -> None:
         self._stream.close()
@@ -49,18 +66,13 @@ class _Bounded(_httpx.SyncByteStream, _httpx.AsyncByteStream):  # type: ignore[m
         await self._stream.aclose()
 
 
-def _checked(length: int) -> int:
-    if length > MAX_RESPONSE_BYTES:
-        raise ResponseTooLargeError(f"the response is longer than {MAX_RESPONSE_BYTES >> 20} MB")
-    return length
-
-
 def _bound(response: Any) -> None:
     """Called before the body is read. Compressed bodies are refused: a small one may unpack to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise ResponseTooLargeError(f"the response is compressed ({encoding[:20]}), which was not asked for")
-    response.stream = _Bounded(response.stream)
+    is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+    response.stream = _Bounded(response.stream, is_stream)
 
 
 async def _abound(response: Any) -> None:

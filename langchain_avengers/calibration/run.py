@@ -47,7 +47,7 @@ _CLAIM = 32
 
 
 @dataclass(slots=True)
-class Progress:
+class ModelProgress:
     """How far one model is; the runner counts, whoever shows progress reads.
 
     Attributes:
@@ -82,7 +82,7 @@ class Calibration:
         """Take an opened store that holds the questions already; see `open`."""
         self.store, self.options, self.pool = store, options, pool
         self.questions = min(questions, options.limit or questions)
-        self.progress = {name: Progress() for name in pool}
+        self.progress = {name: ModelProgress() for name in pool}
         self._judge = judge and _LedgerJudge(store, *judge)
         self._grader = make(self._judge)
 
@@ -232,7 +232,7 @@ class _LedgerJudge:
 class _Worker:
     """Drives one model through the cells of a run."""
 
-    def __init__(self, run: Calibration, asker: Asker, model: BaseChatModel, progress: Progress) -> None:
+    def __init__(self, run: Calibration, asker: Asker, model: BaseChatModel, progress: ModelProgress) -> None:
         self._run, self._asker, self._progress = run, asker, progress
         self._store, self._options, self._stop = run.store, run.options, run._stop
         self._bounds = {"last": run.questions, "samples": run.options.samples}
@@ -407,7 +407,7 @@ def _samples(indices: Sequence[int], reply: Reply) -> Iterator[StoredSample]:
 
 def _finish_reason(message: AIMessage) -> str | None:
     reason = message.response_metadata.get("finish_reason") or message.response_metadata.get("stop_reason")
-    return None if reason is None else str(reason)[:100]
+    return None if reason is None else redact.known(str(reason))[:100]
 
 
 def _checked(questions: Iterator[Question], grader: GraderLike, limit: int | None) -> Iterator[Question]:

@@ -128,3 +128,13 @@ def test_every_secret_of_a_model_is_known() -> None:
     assert "pass word" not in redact("a login with pass word")
     assert "text/plain" in redact("text/plain")
     assert "pass" not in redact("http://other:passphrase@host/v1").replace("***", "")
+
+
+def test_a_long_stream_of_small_events_is_no_bomb() -> None:
+    from langchain_avengers._http import MAX_VALUES, ResponseTooLargeError, _Bounded
+
+    event = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
+    stream = [event * 100] * (MAX_VALUES // 100)
+    assert sum(map(len, _Bounded(stream, is_stream=True))) == len(event) * 100 * len(stream)
+    with pytest.raises(ResponseTooLargeError, match="100000 JSON objects"):
+        list(_Bounded([b"data: {}\n" * 1000] * 1000, is_stream=True))

@@ -185,19 +185,28 @@ def bomb() -> bytes:
     return response(gzip.compress(b" " * (64 << 20)), content_encoding="gzip")
 
 
-@pytest.mark.parametrize("reply", [bomb, endless])
+def objects() -> bytes:
+    return response(b'{"choices": [' + b"{}," * 10**6 + b"{}]}")
+
+
+def one_event() -> bytes:
+    body = b'data: {"choices": [' + b"{}," * 10**6 + b"{}]}\n\n"
+    return response(body).replace(b"application/json", b"text/event-stream")
+
+
+@pytest.mark.parametrize("reply", [bomb, endless, objects, one_event])
 async def test_a_response_is_bounded_in_calibration(tmp_path: Path, reply: Callable[[], Any]) -> None:
     async with raw_server(reply) as (url, seen):
         with (
             pytest.warns(UserWarning, match="not everything was measured"),
-            pytest.raises(CalibrationError, match=r"the response is (longer than 16 MB|compressed)"),
+            pytest.raises(CalibrationError, match=r"the response is (longer than|compressed)"),
         ):
             await acalibrate(pool(url), QUESTIONS, "number", out=tmp_path)
     assert Store(tmp_path).status()[0].attempts == {"failed": 4}
     assert len(seen) == 4  # it is not asked again
 
 
-@pytest.mark.parametrize("reply", [bomb, endless])
+@pytest.mark.parametrize("reply", [bomb, endless, objects, one_event])
 async def test_a_response_is_bounded_for_members_of_a_pool_file(reply: Callable[[], Any]) -> None:
     async with raw_server(reply) as (url, _):
         model = pool(url, options={"max_retries": 0}).models["m"]
