@@ -149,6 +149,8 @@ class Jail:
 
     def close(self) -> None:
         """End the jail and all that runs in it."""
+        with contextlib.suppress(OSError):  # a fork of this process may hold the connection as well
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()  # the keeper ends itself and what it holds
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)

@@ -18,7 +18,9 @@ from langchain_avengers.voting.programs import Signature
 Origin = Literal["question", "caller", "written", "generated"]
 
 MAX_WRITTEN = 200
-_LINE = 2_000  # characters of a line that is looked at
+_LINE = 500  # characters of a line that is looked at
+_QUESTION = 20_000  # characters of a question that is looked at
+_EXAMPLES = 50  # read from a question
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +64,18 @@ def from_assert(node: ast.Assert) -> Probe:
 # --- the question's own examples ------------------------------------------------------------------------------
 
 _MEANS = r"\s*(?:==|=>|=|-+>|➞|→|⇒|returns?|should (?:return|be|equal)|gives|is|#\s*(?:=>|->)?)\s*`?"
-_GIVEN = re.compile(r"\binput\s*:\s*(?P<input>.+?)\s*\n\s*output\s*:\s*(?P<output>[^\n]+)", re.I)
-_SAMPLE = re.compile(
-    r"(?:sample |example )?input[^\n:]{0,20}:?\s*\n+(?:```\w*\n)?(?P<input>.+?)\n?(?:```)?\s*\n+"
-    r"(?:sample |example )?output[^\n:]{0,20}:?\s*\n+(?:```\w*\n)?(?P<output>.+?)(?:\n```|\n\s*\n|\Z)",
-    re.I | re.S,
-)
+_INPUT = re.compile(r"(?:sample |example )?input(?: ?\d{1,3})?\s?:?\s?(?P<rest>.*)", re.I)
+_OUTPUT = re.compile(r"(?:sample |example )?output(?: ?\d{1,3})?\s?:?\s?(?P<rest>.*)", re.I)
 
 
 def examples(question: str | None, entry: Signature) -> list[Input]:
     """The examples of a question that asks for a function: doctests, asserts, and calls with their values."""
     if not question:
         return []
-    found = [
-        *_doctests(question),
-        *statements(question),
-        *_calls(question, entry.name),
-        *_named(question, entry),
-    ]
-    return [Input(probe, "question") for probe in dict.fromkeys(found)]
+    text = question[-_QUESTION:]
+    ways = (_doctests(text), statements(text), _calls(text, entry.name), _named(text, entry))
+    found = dict.fromkeys(itertools.islice(itertools.chain(*ways), _EXAMPLES))
+    return [Input(probe, "question") for probe in found]
 
 
 def from_statements(texts: Sequence[str]) -> list[Input]:
@@ -122,12 +117,12 @@ def _doctests(question: str) -> Iterator[Probe]:
 
 def _calls(question: str, name: str) -> Iterator[Probe]:
     """Calls such as `f(1, 2) ➞ 3`."""
-    for match in re.finditer(rf"(?<![\w.>]){re.escape(name)}\(", question):
+    for match in itertools.islice(re.finditer(rf"(?<![\w.>]){re.escape(name)}\(", question), _EXAMPLES):
         line = question[match.start() : match.start() + _LINE].split("\n")[0]
         before = question[: match.start()].rsplit("\n", 1)[-1].lstrip()
         if before.startswith((">>>", "assert", "def ")):
             continue
-        for end in (place.end() for place in re.finditer(r"\)", line)):
+        for end in [place.end() for place in re.finditer(r"\)", line)][:_EXAMPLES]:
             if _is_call(line[:end]):
                 means = re.match(_MEANS, line[end:].lstrip("`"), re.I)
                 value = _leading_literal(line[end:].lstrip("`")[means.end() :]) if means else None
@@ -138,10 +133,10 @@ def _calls(question: str, name: str) -> Iterator[Probe]:
 
 def _named(question: str, entry: Signature) -> Iterator[Probe]:
     """Examples such as `Input: nums = [1, 2], k = 3` and `Output: [2]`."""
-    for match in _GIVEN.finditer(question):
-        expected = _leading_literal(match["output"])
+    for given, told in _pairs(question):
+        expected = _leading_literal(told[:_LINE])
         try:
-            call = ast.parse(f"{entry.name}({match['input'].strip('` ')})", mode="eval").body
+            call = ast.parse(f"{entry.name}({given[:_LINE].strip('` ')})", mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         if expected is None or not isinstance(call, ast.Call):
@@ -153,10 +148,28 @@ def _named(question: str, entry: Signature) -> Iterator[Probe]:
 
 def stdin_examples(question: str | None) -> list[tuple[str, str]]:
     """The (input, output) examples of a question that asks for a program which reads standard input."""
-    text = question or ""
-    found = [*_SAMPLE.finditer(text)] or [*_GIVEN.finditer(text)]
-    pairs = [(match["input"].strip("`\n"), match["output"].strip("`\n")) for match in found]
-    return list(dict.fromkeys(pairs))
+    return list(dict.fromkeys(_pairs((question or "")[-_QUESTION:])))[:_EXAMPLES]
+
+
+def _pairs(question: str) -> Iterator[tuple[str, str]]:
+    """Texts headed "Input" and "Output" that follow each other; a heading stands on its line, or before its text."""
+    given: list[str] = []
+    told: list[str] = []
+    part: list[str] | None = None
+    for line in [*question.split("\n"), "Input"]:
+        heading = line.strip().strip("*#` ")
+        if (match := _INPUT.fullmatch(heading)) or (given and (match := _OUTPUT.fullmatch(heading))):
+            first = _INPUT.fullmatch(heading) is not None
+            if first:
+                if given and told:
+                    yield "\n".join(given).strip("`\n"), "\n".join(told).strip("`\n")
+                given, told = [], []
+            part = given if first else told
+            part += [match["rest"]] if match["rest"] else []
+        elif part is told and told and not line.strip():
+            part = None  # what follows the output is explained
+        elif part is not None and not line.startswith("```"):
+            part += [line] if line.strip() or part else []
 
 
 def _is_call(text: str) -> bool:

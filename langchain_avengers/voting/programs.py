@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from langchain_avengers.voting.extraction.question import read_question
 from langchain_avengers.voting.extraction.text import bare, split_fences
 
 MAX_CODE = 100_000  # characters; longer code is not run
-_DROPPED_LINES = 200  # at the end of a completion that is cut off
+_CUTS = 30  # at the end of a completion that does not parse
 
 
 def read_program(text: str, question: str | None) -> str | None:
@@ -25,13 +26,13 @@ def read_program(text: str, question: str | None) -> str | None:
     found = find_source(prose, blocks, read_question(question))
     source = found[0] if found and found[1] in ("", *PYTHON) else None
     head = question_head(question)
-    if head and (source is None or head.name not in _functions(source)):
+    if head and len(text) <= MAX_CODE and (source is None or head.name not in _functions(source)):
         continued = _continuation(question or "", source if blocks and source else text)
         source = continued or source
     if source is None or len(source) > MAX_CODE:
         return None
     try:
-        ast.parse(source)
+        _parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         tree = parse_python(source)  # an example with prompts, a lost indentation
         return None if tree is None else ast.unparse(tree)
@@ -40,15 +41,34 @@ def read_program(text: str, question: str | None) -> str | None:
 
 def _continuation(head: str, text: str) -> str | None:
     """A function's head with the text that continues it, without the end that does not parse."""
-    lines = text.rstrip().split("\n")
-    for end in range(len(lines), max(0, len(lines) - _DROPPED_LINES), -1):
-        source = head.rstrip("\n") + "\n" + "\n".join(lines[:end])
+    lines = [*head.rstrip("\n").split("\n"), *text.rstrip().split("\n")]
+    for _ in range(_CUTS):
+        source = "\n".join(lines)
         try:
-            ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        return source
+            tree = _parsed(source)
+        except SyntaxError as error:
+            lines = lines[: min(len(lines), error.lineno or len(lines)) - 1]
+        except (ValueError, RecursionError, MemoryError):
+            return None
+        else:
+            return source if _does_something(tree) else None
     return None
+
+
+def _does_something(tree: ast.Module) -> bool:
+    """Whether the last function has a statement beside its docstring and `pass`."""
+    last = next((node for node in reversed(tree.body) if isinstance(node, ast.FunctionDef)), None)
+    idle = (ast.Pass, ast.Expr)
+    return last is not None and any(
+        not (isinstance(node, idle) and isinstance(getattr(node, "value", ast.Constant(None)), ast.Constant))
+        for node in last.body
+    )
+
+
+def _parsed(source: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes and comparisons in code that is not ours
+        return ast.parse(source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,7 @@ def question_head(question: str | None) -> Signature | None:
 def signatures(source: str) -> list[Signature]:
     """The functions that a source defines at its top, in order."""
     try:
-        body = ast.parse(source).body
+        body = _parsed(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return [_signature(node) for node in body if isinstance(node, ast.FunctionDef)]

@@ -9,6 +9,7 @@ its attributes read, and what that gives is judged again; it equals only itself,
 from __future__ import annotations
 
 import builtins
+import hashlib
 import os
 import socket
 import time
@@ -20,6 +21,7 @@ from langchain_avengers.sandbox.inside.answer import described
 from langchain_avengers.sandbox.inside.values import Channel, NotPlain, decode, encode
 
 LATE = "took too long"
+MAX_SHOWN = 500  # characters of a value; what a longer one has more is told by its hash
 
 
 class Unsuited(Exception):
@@ -78,7 +80,10 @@ def _probed(probe: dict[str, Any], link: _Link) -> dict[str, Any]:
     failure = None
     if probe.get("expected") is not None and not bool(value == eval(probe["expected"], names)):
         failure = "another value"
-    return {"failure": failure, "shown": show(value) + (f", leaving {show(link.left)}" if link.left else "")}
+    shown = show(value) + (f", leaving {show(link.left)}" if link.left else "")
+    if len(shown) > MAX_SHOWN:
+        shown = f"{shown[:MAX_SHOWN]}... ({hashlib.blake2b(shown.encode(errors='replace'), digest_size=8).hexdigest()})"
+    return {"failure": failure, "shown": shown}
 
 
 def show(value: Any) -> str:

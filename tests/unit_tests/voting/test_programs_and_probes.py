@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 
 import pytest
 
@@ -29,6 +30,8 @@ HEAD = 'from typing import List\n\ndef f(x: List[int]) -> int:\n    """Sum."""\n
             None,
             "import sys\ndef main():\n    print(1)\nmain()",
         ),
+        ("    # I would\n    # return sum(x)", HEAD, None),
+        ("    this is no code", HEAD, None),
         ("```js\nfunction f(x) { return 1 }\n```", None, None),
         ("I cannot help with that.", "Write f.", None),
         ("", None, None),
@@ -155,3 +158,20 @@ def test_plain_values_survive_the_way_and_others_do_not_pass() -> None:
 def test_outputs_are_compared_without_white_space_at_the_ends() -> None:
     assert same_output("1 \n2\n\n", "1\n2")
     assert not same_output("1\n\n2", "1\n2")
+
+
+def test_reading_takes_time_in_proportion_to_the_text() -> None:
+    hostile = [
+        "input\n" * 5_000, "Input: x\n" + " \n" * 10_000, "f(" * 10_000, "f()" * 5_000 + "== 1", "assert f(" * 5_000,
+        ">>> f(1)\n" * 5_000, "`" * 20_000, "f(1) == " + "(" * 9_000, "f(1) == 1, " * 3_000, "output\ninput\n" * 5_000,
+        "def f(x):\n" * 5_000, "    x = (\n" * 5_000, "```python\n" * 5_000,
+    ]  # fmt: skip
+    start = time.process_time()
+    for text in hostile:
+        read_program(text, HEAD)
+        read_program("def f(x):\n    return 1", text)
+        examples(text, F)
+        stdin_examples(text)
+        written([text], F)
+        find_entry(text, ["def f(x):\n    return 1"])
+    assert time.process_time() - start < 20  # one that grows with the square takes minutes
