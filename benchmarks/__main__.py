@@ -18,6 +18,7 @@ ALL = (
     "fitting",
     "large",
     "pipeline",
+    "serving",
     "vote_speed",
     "add_model",
     "real_models",

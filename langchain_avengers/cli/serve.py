@@ -47,6 +47,9 @@ def command(
     escalate_to: answering.EscalateTo = None,
     cost_weight: answering.CostWeight = None,
     timeout: answering.Timeout = None,
+    max_retries: Annotated[
+        int, typer.Option(min=0, help="Further attempts of a request to a model that may succeed later.")
+    ] = 4,
     max_concurrent: Annotated[
         int, typer.Option(min=1, help="Requests that each process answers at once.")
     ] = 512,
@@ -75,7 +78,7 @@ def command(
 
     options = {
         "strategy": strategy, "n_samples": n_samples, "top_n": top_n, "voter": voter, "judge": judge,
-        "escalate_to": escalate_to, "cost_weight": cost_weight, "timeout": timeout,
+        "escalate_to": escalate_to, "cost_weight": cost_weight, "timeout": timeout, "max_retries": max_retries,
     }  # fmt: skip
     settings = ServerSettings(
         router=router, pool=pool, options={name: v for name, v in options.items() if v is not None},
