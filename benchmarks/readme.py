@@ -95,6 +95,26 @@ def pipeline(result: dict[str, Any]) -> str:
     return f"{table}\n\n64 concurrent calls with members that take 100 ms: {result['seconds for 64']:.2f} s."
 
 
+def serving(result: dict[str, Any]) -> str:
+    one, bad, memory = result["milliseconds"], result["faults"], result["memory"]
+    table = _table(
+        ["500 requests at once, members that take 100 ms", "answered", "p50, s", "p99, s"],
+        (
+            [name, str(each["answered"]), f"{each['p50']:.2f}", f"{each['p99']:.2f}"]
+            for name, each in result["at once"].items()
+        ),
+    )
+    asked = f"{bad['requests']:,} requests while 30 % of the members' requests fail"
+    came = ", ".join(f"{count:,} with status {status}" for status, count in bad["statuses"].items())
+    return (
+        f"One call, five samples, members that answer at once (median): {one['in process']:.2f} ms in process, "
+        f"{one['served']:.2f} ms served.\n\n{table}\n\n{asked}: {came}; the slowest took {bad['slowest s']:.0f} s. "
+        f"Dollars counted here and by the members: {bad['dollars']:.6f} and {bad['dollars of members']:.6f}. "
+        f"Memory after {memory[0]['requests']:,} and {memory[-1]['requests']:,} requests: "
+        f"{memory[0]['MB']:.0f} and {memory[-1]['MB']:.0f} MB."
+    )
+
+
 def add_model(result: dict[str, Any]) -> str:
     mean = result["mean"]
     rows = [["without the model", f"{mean['without']:.2f}", ""]]
@@ -266,7 +286,7 @@ def coverage(rows: list[dict[str, Any]]) -> str:
     )
 
 
-PAGES = ("README.md", "docs/calibration.md", "docs/evaluation.md", "docs/routing.md")
+PAGES = ("README.md", "docs/calibration.md", "docs/evaluation.md", "docs/routing.md", "docs/serving.md")
 Draw = Callable[[Any], str]
 STUDIES = ("clusters", "clusterer", "scoring", "top_k", "models", "size")
 DRAWN: dict[str, tuple[str, Draw]] = {
@@ -278,6 +298,7 @@ DRAWN: dict[str, tuple[str, Draw]] = {
             voting,
             speed,
             pipeline,
+            serving,
             add_model,
             cost_front,
             fitting,

@@ -220,7 +220,7 @@ def faults(count: int) -> dict[str, Any]:
     theirs = (counts["prompt_tokens"] + 2 * counts["completion_tokens"]) / 1e6
     return {
         "requests": count, "statuses": {str(status): n for status, n in statuses.items()}, "slowest s": slowest,
-        "seconds": seconds, "samples failed for good": failed, "dollars": dollars, "members' dollars": theirs,
+        "seconds": seconds, "samples failed for good": failed, "dollars": dollars, "dollars of members": theirs,
     }  # fmt: skip
 
 
