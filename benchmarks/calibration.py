@@ -73,13 +73,8 @@ def questions(count: int) -> Iterator[dict[str, Any]]:
 
 def throughput(count: int = 1000) -> dict[str, Any]:
     """Stored and graded answers a second, runner and servers on this machine."""
-    from langchain_openai import ChatOpenAI
-
     from langchain_avengers.calibration.runner import calibrate
     from langchain_avengers.pool import ModelSpec, Pool
-
-    class OwnClient(ChatOpenAI):
-        """Not plain, so asked by langchain-openai's own client: what every request would cost otherwise."""
 
     processes = [
         subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
@@ -88,22 +83,15 @@ def throughput(count: int = 1000) -> dict[str, Any]:
     try:
         urls = [process.stdout.readline().strip() for process in processes if process.stdout]
         pool = Pool([ModelSpec(name=name, base_url=urls[i % 2]) for i, name in enumerate(MODELS)])
-        own = {
-            name: OwnClient(model=name, base_url=urls[i % 2], api_key="none") for i, name in enumerate(MODELS)
-        }  # type: ignore[arg-type]
         result: dict[str, Any] = {"load": [round(os.getloadavg()[0], 1)]}
-        for title, models, samples in (
-            ("samples=1", pool, 1),
-            ("samples=3", pool, 3),
-            ("samples=1, own client", own, 1),
-        ):
+        for samples in (1, 3):
             with tempfile.TemporaryDirectory() as folder:
-                calibrate(
-                    models, list(questions(20)), "number", out=folder, samples=samples
-                )  # imports, connections
+                # Imports and connections first.
+                calibrate(pool, list(questions(20)), "number", out=folder, samples=samples)
                 started, cpu = time.perf_counter(), time.process_time()
-                calibrate(models, list(questions(count)), "number", out=folder, samples=samples)
+                calibrate(pool, list(questions(count)), "number", out=folder, samples=samples)
                 answers = (count - 20) * len(MODELS) * samples
+                title = f"samples={samples}"
                 result[title] = {
                     "answers_per_second": round(answers / (time.perf_counter() - started), 1),
                     "runner_cpu_ms_per_answer": round((time.process_time() - cpu) / answers * 1000, 2),

@@ -4,7 +4,7 @@
 models:
   qwen:
     provider: openai            # any server that speaks the OpenAI protocol; others through init_chat_model
-    model: qwen2.5-7b-instruct  # the provider's name of it; the entry's own name where left out
+    model: qwen2.5-7b-instruct  # the provider's name of it; the entry's own name when left out
     base_url: http://127.0.0.1:8000/v1
     api_key_env: QWEN_API_KEY   # the NAME of the environment variable; a key itself never stands in a file
     price: {input: 0.10, output: 0.30}   # US dollars per million tokens
@@ -65,8 +65,8 @@ class ModelSpec(BaseModel):
     Attributes:
         name: The pool's name of the model, as tables and routers know it.
         provider: `"openai"` for any server of that protocol; other names go to LangChain's `init_chat_model`.
-        model: The provider's name of the model; `name` where empty.
-        base_url: Address of the server; the provider's own where None.
+        model: The provider's name of the model; `name` when empty.
+        base_url: Address of the server; the provider's own when None.
         api_key_env: Name of the environment variable that holds the key. None: the provider's usual variable,
             or, for provider `"openai"` with a `base_url`, no key.
         price: US dollars per million tokens; None is "not known", never free.

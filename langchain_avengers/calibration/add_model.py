@@ -61,7 +61,7 @@ def choose_rows(
         seed: Of the grouping.
 
     Returns:
-        Row numbers in ascending order; at most `budget` of them, and where the budget allows, at least one
+        Row numbers in ascending order; at most `budget` of them, and, when the budget allows, at least one
         a cluster.
     """
     from sklearn.cluster import KMeans

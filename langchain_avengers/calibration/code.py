@@ -16,7 +16,7 @@ from langchain_avengers.sandbox.isolation import Level, require
 from langchain_avengers.sandbox.sandbox import Case, Outcome, Sandbox, Session
 
 AllowCode = bool | Literal["uid"]
-"""Whether code may be run: not at all, in full isolation, or at the lower level `"uid"` where there is none."""
+"""Whether code may be run: not at all, in full isolation, or at the lower level `"uid"` when there is none."""
 
 
 TESTS = ("tests", "test", "test_list")

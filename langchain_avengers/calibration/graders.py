@@ -39,7 +39,7 @@ class Grade:
 
     Attributes:
         score: In [0, 1].
-        note: Why, where the grader says so.
+        note: Why, when the grader says so.
         cost: US dollars the grading itself cost.
     """
 

@@ -44,7 +44,7 @@ class Question:
 
     Attributes:
         messages: Chat messages as `{"role", "content"}`, the last one the user's.
-        reference: The right answer, in whatever form the grader takes; None where the grader needs none.
+        reference: The right answer, in whatever form the grader takes; None when the grader needs none.
         task: Name of the data set or subject.
         grader: Name of the grader for this question; None for the run's.
         data: Every further field of the source (`tests`, `entry_point`, `rubric`, ...), for graders.
@@ -206,7 +206,7 @@ def read_dataset(
             file of a Hugging Face dataset; `"hf:NAME"`, `"hf:NAME:CONFIG@SPLIT"`; `"langsmith:NAME"`; or
             mappings.
         fields: See `question_from`.
-        client: LangSmith client; made from the environment where None.
+        client: LangSmith client; made from the environment when None.
 
     Raises:
         CalibrationError: The source cannot be read; the message names file and line.

@@ -36,7 +36,9 @@ def add_model(state: FittedRouter, name: str, table: ScoreTable, X: Vectors) -> 
     clusterings = []
     for part in state.clusterings:
         joining = ClusterStats.of(column, nearest(X, part.centroids), len(part.centroids))
-        clusterings.append(Clustering(part.centroids, part.stats.append_model(part.stats.lend(joining))))
+        clusterings.append(
+            Clustering(part.centroids, part.stats.append_model(part.stats.prior_from_pool(joining)))
+        )
     models = (*state.models, name)
     linear = state.linear
     if linear is not None:

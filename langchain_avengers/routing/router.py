@@ -415,8 +415,9 @@ class ClusterRouter(Estimator):
     def add_model(self, name: str, table: ScoreTable, *, vectors: ArrayLike | None = None) -> None:
         """Let a new model join by labelled rows alone; clusters stay as they are (the paper, section 4).
 
-        Of few rows, the pool says what they do not: how hard each cluster is for every model. See
-        `ClusterStats.lend`. Other threads may route meanwhile: they see the router before or after the change.
+        When its rows are few, the pool says how hard each cluster is for every model; see
+        `ClusterStats.prior_from_pool`. Other threads may route meanwhile: they see the router before or after the
+        change.
 
         Args:
             name: The model's name, a column of the table; the table's other columns are not looked at.

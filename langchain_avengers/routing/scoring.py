@@ -25,7 +25,7 @@ class ClusterStats:
         squares: Sum of the squared scores.
         cost_counts: Measured costs.
         cost_sums: Sum of the costs, US dollars.
-        lent_counts: Rows' worth of scores that a model which joined later has from the pool; see `lend`.
+        lent_counts: Rows' worth of scores that a model which joined later has from the pool; see `prior_from_pool`.
         lent_sums: Sum of those scores.
     """
 
@@ -129,7 +129,7 @@ class ClusterStats:
             means = (self.sums + self.lent_sums + prior_strength * prior) / rows
         return np.where(rows > 0, means, prior)
 
-    def lend(self, joining: ClusterStats) -> ClusterStats:
+    def prior_from_pool(self, joining: ClusterStats) -> ClusterStats:
         """The sums of a model that joins, shape (K, 1), with what it may take from this pool until it has more rows.
 
         Clusters are hard or easy for all models alike: the joining model is expected at the pool's mean in the

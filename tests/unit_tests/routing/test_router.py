@@ -509,7 +509,7 @@ def test_a_joining_model_of_few_rows_is_expected_at_the_clusters_level() -> None
     # five rows, all in the easy cluster, where it stands a tenth below the level of 0.8
     rows = np.array([[5.0], [0.0]])
     joining = ClusterStats(rows, rows * 0.7, rows * 0.7, *np.zeros((4, 2, 1)))
-    lent = pool.lend(joining)
+    lent = pool.prior_from_pool(joining)
     assert lent.lent_counts.tolist() == [[5.0], [5.0]]  # as many rows as its own, no more
     np.testing.assert_allclose(lent.means(0.0)[:, 0], [0.7, 0.2], atol=0.01)
     # the global mean alone would call it 0.7 in the hard cluster, above every other model
@@ -529,7 +529,7 @@ def test_what_the_pool_lends_gives_way_to_rows() -> None:
 def test_a_pool_of_one_model_lends_nothing() -> None:
     stats = ClusterStats(*np.ones((7, 2, 1)))
     joining = ClusterStats(*np.zeros((7, 2, 1)))
-    assert stats.lend(joining) is joining
+    assert stats.prior_from_pool(joining) is joining
 
 
 def test_queries_the_embedder_cannot_tell_apart_are_warned_of() -> None:
