@@ -203,7 +203,8 @@ def conclude_choice(prose: str, options: dict[str, str]) -> str | None:
 
 _ALONE = re.compile(r"[.!?]\s+[(\[*]{0,3}([A-P])[)\]*]{0,3}[.!]?\s*$")
 _JUDGED = re.compile(
-    r"^\W*([A-P])\b[).:].*?\b(?:(yes|correct|true|right)|(no|incorrect|false|wrong))\W*$", re.M | re.I
+    r"^[^\w\n]*+([A-P])\b[).:].*?\b(?:(yes|correct|true|right)|(no|incorrect|false|wrong))[^\w\n]*$",
+    re.M | re.I,
 )
 
 

@@ -28,6 +28,7 @@ _PROSE = {
     "answer",
     "none",
 }
+_SHORT = 4_000  # characters of code amid prose whose end may be looked for by parsing many times
 _CODE_LINE = re.compile(
     r"^\s*(?:def |class |import |from \w+ import|return\b|for .+:|while .+:|if .+:|print\("
     r"|function\b|const |let |var |public "
@@ -101,7 +102,8 @@ def find_code(text: str, *, eager: bool = False) -> str | None:
         )
         if start is not None:
             end = next((i for i in range(start, len(lines)) if not _TOP_LINE.match(lines[i])), len(lines))
-            for stop in range(end, max(start, end - 50), -1):
+            tries = 50 if len(text) < _SHORT else 5
+            for stop in range(end, max(start, end - tries), -1):
                 part = "\n".join(lines[start:stop])
                 if definitions(part) and parse_python(part) is not None:
                     return part

@@ -34,7 +34,8 @@ EQUATION = re.compile(
 )
 
 
-MEASURES = re.compile(r"\d+(?:\.\d+)?\s*[a-z]+\b(?:,?\s+(?:and\s+)?\d+(?:\.\d+)?\s*[a-z]+\b)+", re.I)
+_MEASURE = r"\d{1,15}(?:\.\d{1,15})?\s{0,4}[a-z]{1,20}\b"
+MEASURES = re.compile(rf"(?<![\d.]){_MEASURE}(?:,?\s{{1,4}}(?:and\s{{1,4}})?{_MEASURE})+", re.I)
 
 
 def read_compound(text: str) -> Quantity | None:

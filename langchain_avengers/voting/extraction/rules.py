@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from langchain_avengers.voting.extraction.answer import Answer
 from langchain_avengers.voting.extraction.choices import conclude_choice, match_option, read_choice
@@ -46,12 +45,25 @@ from langchain_avengers.voting.extraction.text import (
     undress,
 )
 
+_T = TypeVar("_T")
 _MAX_PROSE = 20_000  # characters of prose, beside code, that are searched
 _MAX_FIELD = 400  # characters of an answer field that holds no reasoning
 _MARK = re.compile(r"\x00\d+\x00")
 _ONLY_BLOCK = re.compile(r"\s*\x00\d+\x00\s*")
 _SHORT_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{0,8}[1-9])?")
 _WORDY = re.compile(r"nswer|[.!?] \S+ \S|\\boxed|答", re.I)
+
+
+class _lazy(Generic[_T]):
+    """A property that is computed when first needed; `functools.cached_property` without its lock."""
+
+    def __init__(self, compute: Callable[[Any], _T]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _T:
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
 
 
 class Reply:
@@ -68,7 +80,7 @@ class Reply:
         self.asked = asked
         self.tagged = tagged
 
-    @cached_property
+    @_lazy
     def _parts(self) -> tuple[str, list[Block]]:
         return split_fences(self.body)
 
@@ -82,7 +94,7 @@ class Reply:
         """The fenced blocks."""
         return self._parts[1]
 
-    @cached_property
+    @_lazy
     def prose(self) -> str:
         """The outline with the text of fences that hold neither code nor data in place; of a long one both ends."""
         prose = self.outline
@@ -93,24 +105,24 @@ class Reply:
             prose = f"{prose[:2_000]}\n\n{prose[2_000 - _MAX_PROSE :]}"
         return prose
 
-    @cached_property
+    @_lazy
     def lines(self) -> str:
         """The prose without Markdown."""
         return plain(self.prose)
 
-    @cached_property
+    @_lazy
     def data(self) -> list[Any]:
         """The values of the data in the reply, the likeliest to hold its answer first."""
         if "{" not in self.body and "[" not in self.body and not self.blocks:
             return []
         return list(find_data(self.body, self.blocks, loose=not self.asked.code))
 
-    @cached_property
+    @_lazy
     def lines_without_marks(self) -> str:
         """The lines without the marks of blocks."""
         return _MARK.sub(" ", self.lines)
 
-    @cached_property
+    @_lazy
     def has_code(self) -> bool:
         """Whether a block holds code."""
         return any(is_code(block.language, block.text) for block in self.blocks)

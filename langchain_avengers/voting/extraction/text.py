@@ -75,6 +75,11 @@ def unwrap(text: str) -> str:
     return text
 
 
+# White space says nothing by its length, and patterns that may begin anywhere in it would take time by its square.
+_MAX_RUN = 80  # characters
+_RUN = re.compile(r"(?<!\s)\s{80,}+")
+
+
 class Body(NamedTuple):
     """The part of a model's text that answers, and whether it stood in answer tags."""
 
@@ -89,7 +94,7 @@ def bare(text: str) -> str:
 
 def answer_part(text: str) -> Body:
     """The part of a model's text that answers: without reasoning, special tokens, later turns and tags."""
-    text = unwrap(text)
+    text = _RUN.sub(lambda run: run[0][:_MAX_RUN], unwrap(text))
     if "<" not in text and "[" not in text and "◁" not in text and "\n" not in text:
         return Body(text.strip())
     written = len(text.rstrip())
