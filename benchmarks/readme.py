@@ -286,7 +286,30 @@ def coverage(rows: list[dict[str, Any]]) -> str:
     )
 
 
-PAGES = ("README.md", "docs/calibration.md", "docs/evaluation.md", "docs/routing.md", "docs/serving.md")
+def code_voting(result: dict[str, Any]) -> str:
+    numbers = sorted({row["n"] for row in result["pass_at_1"]} - {1})
+    by_vote: dict[str, dict[int, str]] = {}
+    for row in result["pass_at_1"]:
+        by_vote.setdefault(row["vote"], {})[row["n"]] = (
+            f"{row['mean']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+        )
+    rows = [[vote, *(cells.get(n, cells.get(1, "")) for n in numbers)] for vote, cells in by_vote.items()]
+    seconds = result["seconds"]
+    table = _table(["pass@1, % (95 % interval)", *(f"{n} samples" for n in numbers)], rows)
+    return (
+        f"{table}\n\nA vote over 10 samples on 20 inputs takes {seconds['median']:.2f} s (median), "
+        f"{seconds['slowest']:.2f} s at most, and {seconds['all hang']:.2f} s when all ten hang."
+    )
+
+
+PAGES = (
+    "README.md",
+    "docs/calibration.md",
+    "docs/code_voting.md",
+    "docs/evaluation.md",
+    "docs/routing.md",
+    "docs/serving.md",
+)
 Draw = Callable[[Any], str]
 STUDIES = ("clusters", "clusterer", "scoring", "top_k", "models", "size")
 DRAWN: dict[str, tuple[str, Draw]] = {
@@ -305,6 +328,7 @@ DRAWN: dict[str, tuple[str, Draw]] = {
             large,
             growth,
             vote_speed,
+            code_voting,
             coverage,
         )
     },

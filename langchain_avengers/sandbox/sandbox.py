@@ -188,7 +188,8 @@ class Session:
         Args:
             program: The source of a module.
             probes: Tests and calls. Without any, the program itself is the only one.
-            call_seconds: Time for one call, beside the limit on the whole.
+            call_seconds: Time for one call, beside the limit on the whole. After three calls that took longer, the rest
+                are given up as late.
 
         Raises:
             SandboxError: The probes cannot be run from outside, or the sandbox failed.

@@ -222,6 +222,27 @@ async def test_the_pool_votes_by_behaviour_and_its_account_counts_the_tests() ->
             assert "writer" in summary["account"]["models"]
 
 
+@isolated
+def test_with_a_learned_vote_the_confidence_is_the_chance_that_the_class_is_right() -> None:
+    class Policy:
+        def chances(self, expected: dict[str, float], answers: list[tuple[str, int]]) -> list[float]:
+            assert expected == {"m": 0.5}
+            assert answers == [("m", 0), ("m", 1), ("m", 1)]
+            return [0.6, 0.3]
+
+        def calibrated(self, chance: float, n_answers: int) -> float:
+            assert n_answers == 3
+            return round(chance, 6)
+
+    policy: Any = Policy()
+    codes = [str(sample.message.text) for sample in double("x ** 2", "2 * x", "x + x")]
+    given = [Sample(AIMessage(code), "m", 0.5) for code in codes]
+    vote = ExecutionVoter(weights="learned", policy=policy, **PATIENT).vote(given, QUESTION)
+    assert (vote.winner, vote.confidence) == (0, 0.6)
+    vote = ExecutionVoter(weights="learned", policy=policy, **PATIENT).vote(given, EXAMPLES)
+    assert (vote.winner, vote.confidence) == (1, 0.75)  # 0.3 beside the 0.1 that none is right
+
+
 def test_auto_runs_code_only_when_the_caller_has_switched_it_on() -> None:
     auto = resolve_voter("auto")
     assert isinstance(auto, AutoVoter)
