@@ -80,7 +80,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
     provider: str = Field(default="openai", max_length=100)
     model: str = Field(default="", max_length=500)
     base_url: str | None = Field(default=None, max_length=2000)

@@ -169,6 +169,9 @@ def without_secrets(error: Exception) -> Exception:
 # Secrets
 
 
+_PLAIN = re.compile(r"[A-Za-z]{1,11}|[\d.,:\-]{1,11}")
+
+
 class SecretRedactor:
     """Takes secrets out of texts: the values it was given, and what looks like a key or a login.
 
@@ -216,6 +219,17 @@ class SecretRedactor:
                 text = text.replace(secret, "***")
         return text
 
+    def in_answer(self, text: str) -> str:
+        """An answer of a model without the values given.
+
+        Plain words and numbers stay: a local server's key is often one, such as `ollama`, and an answer that loses
+        its words is graded wrong.
+        """
+        for secret in self._secrets:
+            if secret in text and not _PLAIN.fullmatch(secret):
+                text = text.replace(secret, "***")
+        return text
+
     def __call__(self, text: str) -> str:
         """The text without the values given, and without what looks like a key or a login."""
         return self._LOGIN.sub("***@", self._LIKE_A_KEY.sub("***", self.known(text)))
@@ -223,6 +237,9 @@ class SecretRedactor:
 
 redact = SecretRedactor()
 """The package's redactor."""
+
+_SENT = {"default_headers", "default_query", "extra_headers", "extra_query"}
+"""Arguments of chat models that go into the request as they are."""
 
 _HARMLESS = {
     "accept", "content-type", "user-agent", "referer", "http-referer", "x-title", "api-version", "openai-beta",
@@ -247,11 +264,13 @@ def secrets_in(arguments: Mapping[str, Any]) -> Iterator[str]:
     for name, value in arguments.items():
         if isinstance(value, SecretStr):
             yield value.get_secret_value()
-        elif isinstance(value, Mapping) and name in ("default_headers", "default_query"):
+        elif isinstance(value, Mapping) and name in _SENT:
             for key, item in value.items():
                 if isinstance(item, str) and str(key).lower() not in _HARMLESS:
                     yield item
                     yield from item.split()[1:]  # "Bearer KEY"
+        elif isinstance(value, Mapping):
+            yield from secrets_in(value)  # such as `model_kwargs`
         elif isinstance(value, str) and "@" in value and "://" in value:
             yield from _login(value)
 

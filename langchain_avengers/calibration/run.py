@@ -396,7 +396,7 @@ def _samples(indices: Sequence[int], reply: Reply) -> Iterator[StoredSample]:
     for index, message in zip(indices, reply.messages, strict=False):
         yield StoredSample(
             index=index,
-            answer=redact.known(message.text),
+            answer=redact.in_answer(message.text),
             finish_reason=_finish_reason(message),
             input_tokens=tokens[0],
             output_tokens=tokens[1],

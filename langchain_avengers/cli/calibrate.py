@@ -144,7 +144,12 @@ def _pairs(items: list[str]) -> dict[str, str]:
 
 
 def _text(value: str | None) -> str | None:
-    return Path(value[1:]).read_text(encoding="utf-8") if value and value.startswith("@") else value
+    if not value or not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CalibrationError(f"{value[1:]}: is not UTF-8 text") from None
 
 
 def _grader(name: str) -> Any:

@@ -102,6 +102,13 @@ def test_a_known_secret_never_survives(secret: str, before: str, after: str) -> 
     assert secret not in SecretRedactor([secret]).known(before + secret + after).replace("***", "")
 
 
+def test_answers_keep_their_words() -> None:
+    redactor = SecretRedactor(["ollama", "production", "2024-02-01", "k-production-7"])
+    text = "ollama runs in production since 2024-02-01"
+    assert redactor.in_answer(f"{text}: k-production-7") == f"{text}: ***"
+    assert redactor(text).count("***") == 3  # in an error
+
+
 def test_every_secret_of_a_model_is_known() -> None:
     model = ChatOpenAI(
         model="m",
@@ -113,7 +120,9 @@ def test_every_secret_of_a_model_is_known() -> None:
             "Accept": "text/plain",
         },
         default_query={"code": "query value 3"},
+        model_kwargs={"extra_headers": {"X-Inner": "inner-value-4"}},
     )
+    assert "inner-value-4" in secrets_of(model)
     assert chat_model("a", model) is model
     login = base64.b64encode(b"someone:pass word").decode()
     for secret in (
