@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,7 +69,7 @@ def command(
     try:
         import uvicorn
 
-        from langchain_avengers.serving.app import VARIABLE, JsonFormatter, ServerSettings
+        from langchain_avengers.serving.app import VARIABLE, ServerSettings
         from langchain_avengers.serving.keys import KeyRing, is_loopback
     except ImportError as error:
         raise PoolError(f"serve needs {error.name}: pip install 'langchain-avengers[serve]'") from None
@@ -90,11 +88,6 @@ def command(
             f"other machines can reach {host}, so clients need a key: give --keys FILE or set AVENGERS_SERVE_KEY"
         )
     _check(settings)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("langchain_avengers", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.INFO)
     os.environ[VARIABLE] = settings.model_dump_json()
     with tempfile.TemporaryDirectory(prefix="avengers-metrics-") as folder:
         if workers > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
@@ -26,6 +25,7 @@ from langchain_avengers.pool import Pool
 from langchain_avengers.providers import describe
 from langchain_avengers.serving.chat import Caller, Chat
 from langchain_avengers.serving.engine import NAME, Engine
+from langchain_avengers.serving.json_log import log_as_json
 from langchain_avengers.serving.keys import KeyRing
 from langchain_avengers.serving.limits import Gate, Rates, read_body
 from langchain_avengers.serving.metrics import CONTENT_TYPE, Metrics
@@ -92,7 +92,8 @@ class ServerSettings(BaseModel):
 
 
 def from_environment() -> Starlette:
-    """The app that the variable `AVENGERS_SERVE` describes: what each process of `avengers serve --workers N` runs."""
+    """The app that the variable `AVENGERS_SERVE` describes, with its log: each process of `avengers serve` runs it."""
+    log_as_json()
     return create_app(ServerSettings.model_validate_json(os.environ[VARIABLE]))
 
 
@@ -391,20 +392,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """A wrong path or method in OpenAI's form."""
     assert isinstance(error, HTTPException)
     return _error(ApiError(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}"))
-
-
-class JsonFormatter(logging.Formatter):
-    """Log records as lines of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One record as one line."""
-        line = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info and record.exc_info[1] is not None:
-            line["error"] = describe(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=True, default=str)

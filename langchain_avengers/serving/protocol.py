@@ -18,6 +18,7 @@ from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from langchain_avengers.pipeline.settings import Budget, Strategy
+from langchain_avengers.providers import redact
 
 MAX_CHOICES = 128
 
@@ -27,7 +28,7 @@ class ApiError(Exception):
 
     Args:
         status: HTTP status.
-        message: One line for the caller, without secrets.
+        message: One line for the caller. Secrets are taken out.
         kind: OpenAI's `type`; by default the one that fits the status.
         code: OpenAI's `code`.
         param: The field that is wrong.
@@ -46,7 +47,7 @@ class ApiError(Exception):
     ) -> None:
         """Take what the caller is told."""
         super().__init__(message)
-        self.status, self.message, self.code, self.param = status, message, code, param
+        self.status, self.message, self.code, self.param = status, redact(message), code, param
         self.kind = kind or _KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
         self.retry_after = retry_after
 

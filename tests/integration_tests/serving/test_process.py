@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -89,8 +91,6 @@ def test_sigterm_drains(router: Path, tmp_path: Path, openai_server: Server) -> 
         release.wait(30)
         return "7"
 
-    import asyncio
-
     members = openai_server(reply=lambda call: asyncio.to_thread(reply, call))
     with serving(router, tmp_path, members) as (url, process):
         answers: list[httpx.Response] = []
@@ -154,6 +154,10 @@ def test_two_workers_share_sessions_feedback_and_metrics(
             assert httpx.post(f"{url}/v1/feedback", json=body).status_code == 200
         text = httpx.get(f"{url}/metrics").text
         assert 'avengers_requests_total{path="/v1/chat/completions",status="200"} 20.0' in text
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line[0] == "{"]
+    requests = [line for line in lines if line.get("path") == "/v1/chat/completions"]
+    assert len(requests) == 20  # whichever process answered
+    assert all(line["status"] == 200 and line["model"] == "sums" for line in requests)
 
 
 def test_it_refuses_to_be_open_without_a_key(router: Path, tmp_path: Path) -> None:
