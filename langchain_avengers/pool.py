@@ -7,7 +7,7 @@ models:
     model: qwen2.5-7b-instruct  # the provider's name of it; the entry's own name when left out
     base_url: http://127.0.0.1:8000/v1
     api_key_env: QWEN_API_KEY   # the NAME of the environment variable; a key itself never stands in a file
-    price: {input: 0.10, output: 0.30}   # US dollars per million tokens
+    price: {input: 0.10, output: 0.30, cached_input: 0.05}   # US dollars per million tokens
     capabilities: [tools, n]    # n: takes `n` answers in one request
     max_concurrency: 8
     requests_per_minute: 600
@@ -37,7 +37,7 @@ from pydantic import (
 
 from langchain_avengers._text import shorten
 from langchain_avengers.errors import PoolError
-from langchain_avengers.providers import build_chat_model, redact, secrets_in, token_cost
+from langchain_avengers.providers import TokenPrice, build_chat_model, redact, secrets_in, token_cost
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -50,6 +50,14 @@ class Price(BaseModel):
 
     input: float = Field(ge=0, allow_inf_nan=False)
     output: float = Field(ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Of input tokens that the provider had in its cache; as `input` where None."""
+
+    @property
+    def per_million(self) -> TokenPrice:
+        """As a tuple: input, output and, where it is known, cached input."""
+        both = (self.input, self.output)
+        return both if self.cached_input is None else (*both, self.cached_input)
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """US dollars of a request."""

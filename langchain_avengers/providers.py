@@ -76,8 +76,17 @@ def build_chat_model(name: str, provider: str | None, arguments: Mapping[str, An
     return built
 
 
-def token_cost(price: tuple[float, float], input_tokens: float, output_tokens: float) -> tuple[float, float]:
-    """US dollars of a request's input and of its output, at US dollars per million (input, output) tokens."""
+TokenPrice = tuple[float, float] | tuple[float, float, float]
+"""US dollars per million tokens: input, output, and input that the provider had in its cache (else as input)."""
+
+
+def token_cost(
+    price: TokenPrice, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0
+) -> tuple[float, float]:
+    """US dollars of a request's input and of its output; `cached_tokens` are part of the input's."""
+    if cached_tokens and len(price) == 3:
+        input_dollars = (input_tokens - cached_tokens) * price[0] + cached_tokens * price[2]
+        return input_dollars / 1e6, output_tokens * price[1] / 1e6
     return input_tokens * price[0] / 1e6, output_tokens * price[1] / 1e6
 
 

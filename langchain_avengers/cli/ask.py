@@ -10,7 +10,7 @@ import typer
 
 from langchain_avengers._text import shorten
 from langchain_avengers.cli import answering, common, output
-from langchain_avengers.providers import chat_model
+from langchain_avengers.providers import TokenPrice, chat_model
 
 if TYPE_CHECKING:
     from langchain_avengers.routing.router import ClusterRouter
@@ -106,7 +106,7 @@ def _addresses(given: list[str]) -> dict[str, str]:
 
 def _members(
     router: ClusterRouter, pool: Path | None, addresses: dict[str, str]
-) -> tuple[dict[str, Any], dict[str, tuple[float, float]], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, TokenPrice], dict[str, Any]]:
     """The router's models, their prices, and further models."""
     models: dict[str, Any]
     if pool is not None:
@@ -114,13 +114,14 @@ def _members(
 
         file = Pool.read(pool)
         models = dict(file.models)
-        prices = {name: (price.input, price.output) for name, price in file.prices.items()}
+        prices = {name: price.per_million for name, price in file.prices.items()}
     else:
         models, prices = {name: chat_model(name, address) for name, address in addresses.items()}, {}
     others = {name: models.pop(name) for name in list(models) if name not in router.models_}
     for name, other in others.items():  # the account knows these by their provider's name
         if name in prices and isinstance(provider_name := getattr(other, "model_name", None), str):
             prices.setdefault(provider_name, prices[name])
+        prices.pop(name, None)
     return models, prices, others
 
 

@@ -71,6 +71,24 @@ def finished(message: AIMessage, told: AvengersMetadata, asked: Sequence[BaseMes
     return unique_tool_calls(answer, asked)
 
 
+def says_something(sample: SampleRecord) -> bool:
+    """Whether a message holds anything for its reader: a text, tool calls, a refusal."""
+    message = sample["message"]
+    return bool(message.text.strip() or message.tool_calls or message.additional_kwargs.get("refusal"))
+
+
+def empty_answers(state: PipelineState, settings: Settings) -> SamplingError:
+    """The error of a query that the models answered with nothing at all."""
+    reasons = Counter(
+        f"{s['model']}: {s['message'].response_metadata.get('finish_reason') or 'no reason given'}"
+        for s in state["samples"]
+    )
+    listed = "; ".join(f"{text} ({n} times)" if n > 1 else text for text, n in reasons.items())
+    error = SamplingError(f"every answer was empty: {listed}")
+    error.account = dict(spent(state, settings))
+    return error
+
+
 def no_answer(state: PipelineState, settings: Settings, errors: Sequence[Exception] = ()) -> SamplingError:
     """The error that says why no model answered. Its `account` says what was spent.
 

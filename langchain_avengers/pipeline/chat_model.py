@@ -46,7 +46,8 @@ from langchain_avengers.pipeline.controlled import (
     reported,
     take_outer_call,
 )
-from langchain_avengers.pipeline.health import ModelHealth
+from langchain_avengers.pipeline.from_pool import unpacked
+from langchain_avengers.pipeline.health import ModelHealth, logger
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
 from langchain_avengers.pipeline.pool_model import CallOptions, GivenTools, PoolModel
 from langchain_avengers.pipeline.sampling import as_chunk
@@ -59,6 +60,8 @@ from langchain_avengers.providers import describe
 T = TypeVar("T")
 ROUTER_VARIABLE = "AVENGERS_ROUTER"
 _NOT_OF_ANSWERS = {"inner_callbacks", "progress", "timeout", "max_concurrency", "rest_after", "rest_seconds"}
+_FIXED = {"escalate_to", "aggregator", "judge", "sample_in_one_request", "rest_after", "rest_seconds"}
+_FOR_ONE_CALL = CONTROLS | set(Settings.model_fields) - _FIXED - {"temperature", "max_tokens", "stop"}
 _TOOL_CHOICES = ("auto", "none", "any", "required")
 
 
@@ -121,6 +124,7 @@ class ChatAvengers(ControlledChatModel, Settings):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
 
     _pipeline: Pipeline = PrivateAttr()
+    _pipeline_is_set: bool = PrivateAttr(default=False)
     _digests: dict[str, str] = PrivateAttr()
     _parser: Callable[[AIMessage], Any] | None = PrivateAttr(default=None)
 
@@ -128,15 +132,65 @@ class ChatAvengers(ControlledChatModel, Settings):
         self, *, models: Models, router: Router | None = None, **options: Unpack[ChatModelOptions]
     ) -> None:
         """Take the options listed at the class."""
-        super().__init__(models=models, router=router, **options)
-        # Not in a validator: pydantic would hide the kind of error.
-        if self.router is None:
-            self.router = _router_of_environment()
-        self.strategy = self.strategy_for(self.router)
+        if router is None:  # not in a validator: pydantic would hide the kind of error
+            router = _router_of_environment()
+        members, unpacked_options = unpacked(router, models, options)
+        super().__init__(models=members, router=router, **unpacked_options)
+        self.strategy = self.strategy_for(router)
         if self.rate_limiter is not None and not isinstance(self.rate_limiter, PerRequest):
             self.rate_limiter = PerRequest(self.rate_limiter)
-        self._pipeline = Pipeline(self.router, self.models, self)
-        self._digests = {name: _digest(model) for name, model in self._pipeline.models.items()}
+        self._install(Pipeline(router, members, self))
+        if self.profile is None:
+            self.profile = self._resolve_model_profile()
+        if self.temperature == 0 and self.strategy != "direct" and self.n_samples != 1:
+            logger.warning(
+                "temperature=0: samples of one model will be alike, and a vote on them says little"
+            )
+
+    def replace(self, *, router: Router | None = None, models: Models | None = None) -> None:
+        """Swap the router, the models, or both, while calls go on: a call that has begun ends as it began.
+
+        Models whose names stay keep their health.
+
+        Raises:
+            PoolError: Names of router and models differ, or a value is no chat model. Nothing has changed then.
+        """
+        router = self.router if router is None else router
+        assert router is not None
+        models, _ = unpacked(router, self.models if models is None else models, {})
+        self._install(Pipeline(router, models, self, self._pipeline))
+        self.__dict__.update(router=router, models=models)
+
+    def _install(self, pipeline: Pipeline) -> None:
+        """Answer by this pipeline from now on."""
+        self._digests = {name: _digest(model) for name, model in pipeline.models.items()}
+        self._pipeline = pipeline
+        self._pipeline_is_set = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check what is set on a pool, and make it hold everywhere."""
+        if not getattr(self, "_pipeline_is_set", False):
+            super().__setattr__(name, value)
+        elif name in Settings.model_fields:
+            settings = self.controlled({name: value})
+            pipeline = Pipeline(self._pipeline.router, self.models, settings, self._pipeline)
+            self.__dict__[name] = getattr(settings, name)
+            self._install(pipeline)
+        elif name == "router":
+            self.replace(router=value)
+        elif name == "models":
+            self.replace(models=value)
+        else:
+            super().__setattr__(name, value)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other options, checked as those of a new pool."""
+        copied = super().model_copy(deep=deep)
+        for name, value in (update or {}).items():
+            if name not in type(self).model_fields:
+                raise ValueError(f"ChatAvengers has no option {name!r}")
+            setattr(copied, name, value)
+        return copied
 
     @classmethod
     def from_pretrained(
@@ -206,13 +260,11 @@ class ChatAvengers(ControlledChatModel, Settings):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        """What all members are capable of."""
-        profiles = [
-            PoolModel(name, model).profile
-            for name, model in self.models.items()
-            if not isinstance(model, str)
-        ]
-        if len(profiles) < len(self.models) or not all(profiles):
+        """What all models are capable of of which that is known."""
+        if not getattr(self, "_pipeline_is_set", False):
+            return None  # models given as strings are not built yet
+        profiles = [model.profile for model in self._pipeline.models.values() if model.profile]
+        if not profiles:
             return None
         shared: dict[str, Any] = {}
         for key in set(profiles[0]).intersection(*profiles[1:]):
@@ -360,12 +412,14 @@ class ChatAvengers(ControlledChatModel, Settings):
     ) -> CallContext:
         """What belongs to one call: its settings, its options, its place in the trace."""
         kwargs = dict(kwargs)
-        controls = {name: kwargs.pop(name) for name in CONTROLS & kwargs.keys()}
+        if fixed := sorted(_FIXED & kwargs.keys()):
+            raise ValueError(f"{fixed[0]} cannot be set for one call: use pool.model_copy(update={{...}})")
+        controls = {name: kwargs.pop(name) for name in _FOR_ONE_CALL & kwargs.keys()}
         if (only := kwargs.pop("model", None)) is not None:
             if only not in self._pipeline.models:
                 raise PoolError(f"model {only!r} is not in the pool: {', '.join(self._pipeline.models)}")
             controls["allowed_models"] = [only]
-        settings = self.controlled(controls)
+        settings = self.controlled({k: v for k, v in controls.items() if v is not None or k not in CONTROLS})
         trace, emit = Trace(None, settings.inner_callbacks), None
         outer = take_outer_call()
         manager: Any = run_manager or outer.parent

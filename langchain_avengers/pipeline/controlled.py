@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 from uuid import uuid4
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackManager, CallbackManager
@@ -18,9 +18,10 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from langchain_avengers.pipeline.settings import CONTROLS
+from langchain_avengers.pipeline.settings import CONTROLS, Controls, controls_in
 
 
 class OuterCall(NamedTuple):
@@ -111,6 +112,15 @@ class ControlledChatModel(BaseChatModel):
             async for chunk in chunks:
                 yield chunk
 
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """The controls that `config["configurable"]` takes."""
+        hints = get_type_hints(Controls)
+        return [
+            ConfigurableFieldSpec(id=name, name=name, annotation=hints[name], is_shared=True)
+            for name in sorted(CONTROLS)
+        ]
+
     def _chat_model_stream_v3(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
@@ -183,5 +193,4 @@ async def areported(
 
 
 def _controls(config: RunnableConfig | None) -> dict[str, Any]:
-    configured = ensure_config(config).get("configurable", {})
-    return {name: configured[name] for name in CONTROLS & configured.keys()}
+    return controls_in(ensure_config(config).get("configurable", {}))

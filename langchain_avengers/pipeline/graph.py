@@ -13,6 +13,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command, Send, StateSnapshot
 from typing_extensions import Unpack
 
+from langchain_avengers.pipeline.from_pool import unpacked
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
 from langchain_avengers.pipeline.schedule import SCHEDULES
 from langchain_avengers.pipeline.settings import (
@@ -168,7 +169,8 @@ def create_avengers_graph(
         graph.invoke({"messages": [("human", "What is 7 + 5?")]}, context={"n_samples": 3})["answer"]
         ```
     """
-    settings = Settings(strategy=strategy, n_samples=n_samples, top_n=top_n, voter=voter, **options)
+    models, given = unpacked(router, models, options)
+    settings = Settings(strategy=strategy, n_samples=n_samples, top_n=top_n, voter=voter, **given)
     pipeline = Pipeline(router, models, settings)
 
     again = _Again("vote")

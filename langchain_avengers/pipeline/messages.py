@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -35,53 +36,60 @@ _WORDS = {
 }
 
 
-def question_of(messages: Sequence[BaseMessage]) -> str:
-    """Text of the last human message; of an image or file alone, the names of its kinds.
+LONGEST_TEXT = 4000
+"""Characters of a text to route by; of a longer one the beginning and the end are taken."""
 
-    Raises:
-        ValueError: There is no human message, or it is empty.
+_SYSTEM_TAG = (
+    r"(system[-_ ]?\w*|environment\w*|user_info|context|tool_result\w*|(?:local-)?command-\w+|reminder\w*)"
+)
+_TAGGED = re.compile(rf"<{_SYSTEM_TAG}\b[^<>]{{0,200}}>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+
+
+def human_ask(text: str) -> str:
+    """What a person asks in a message, without what tools added to it.
+
+    Agents put reminders, environments and results of tools into the human's message, between tags such as
+    `<system-reminder>`, `<environment_details>`, `<context>`: those are left out. A text of more than
+    `LONGEST_TEXT` characters is taken at its beginning and its end. When nothing else is left, it is the text itself.
     """
+    asked = text
+    if "</" in text:
+        asked = _TAGGED.sub(" ", text)
+    asked = asked.strip() or text.strip()
+    half = LONGEST_TEXT // 2
+    return asked if len(asked) <= LONGEST_TEXT else f"{asked[:half]}\n{asked[-half:]}"
+
+
+def question_of(messages: Sequence[BaseMessage]) -> str:
+    """Text of the last human message; of an image or file alone, the names of its kinds; else empty."""
     last = next((m for m in reversed(messages) if isinstance(m, HumanMessage)), None)
     if last is None:
-        raise ValueError(
-            "no human message to answer: " + (_kinds(messages) or "the list of messages is empty")
-        )
+        return ""
     if text := last.text.strip():
         return text
-    if isinstance(last.content, list) and (
-        kinds := [b.get("type", "") for b in last.content if isinstance(b, dict)]
-    ):
-        return " ".join(f"[{kind}]" for kind in kinds if kind != "text") or _empty()
-    return _empty()
-
-
-def _empty() -> str:
-    raise ValueError("the last human message is empty: there is nothing to route by")
-
-
-def _kinds(messages: Sequence[BaseMessage]) -> str:
-    return ", ".join(dict.fromkeys(m.type for m in messages)) and (
-        "there are only messages of type " + ", ".join(dict.fromkeys(m.type for m in messages))
-    )
+    blocks = last.content if isinstance(last.content, list) else []
+    kinds = [block.get("type", "") for block in blocks if isinstance(block, dict)]
+    return " ".join(f"[{kind}]" for kind in kinds if kind != "text")
 
 
 def routing_text(messages: Sequence[BaseMessage], how: RoutingText) -> str:
-    """The text to embed.
+    """The text to embed; empty when the messages hold none.
 
     Raises:
-        ValueError: The messages hold no text to route by.
+        ValueError: There are no messages, or a function as `routing_text` gave no string.
     """
-    question = question_of(messages)
+    if not messages:
+        raise ValueError("the list of messages is empty: there is nothing to answer")
     if how == "last_human":
-        return question
+        return human_ask(question_of(messages))
     if callable(how):
         text = how(messages)
-    else:
-        said = [m for m in messages if isinstance(m, HumanMessage | AIMessage) and m.text.strip()]
-        text = "\n".join(m.text for m in (said[-how:] if isinstance(how, int) else said))
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError("routing_text gave no text to route by")
-    return text
+        if not isinstance(text, str):
+            raise ValueError(f"routing_text gave a {type(text).__name__}, not a text to route by")
+        return text.strip()
+    said = [m for m in messages if isinstance(m, HumanMessage | AIMessage) and m.text.strip()]
+    texts = [human_ask(m.text) if isinstance(m, HumanMessage) else m.text for m in said]
+    return "\n".join(texts[-how:] if isinstance(how, int) else texts)
 
 
 def answers_tools(messages: Sequence[BaseMessage]) -> bool:

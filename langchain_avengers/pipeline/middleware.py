@@ -15,6 +15,7 @@ from langgraph.types import Command
 from typing_extensions import TypedDict, Unpack
 
 from langchain_avengers.errors import SamplingError
+from langchain_avengers.pipeline.from_pool import unpacked
 from langchain_avengers.pipeline.health import ModelHealth
 from langchain_avengers.pipeline.messages import capable
 from langchain_avengers.pipeline.nodes import CallContext, Pipeline
@@ -98,6 +99,7 @@ class AvengersMiddleware(AgentMiddleware[RoutedState, Any, Any]):
         _refuse(options, MiddlewareOptions.__annotations__, "option")
         if route not in ("once_per_run", "every_call"):
             raise ValueError(f"route {route!r}: give 'once_per_run' or 'every_call'")
+        models, _ = unpacked(router, models, {})
         self._settings = Settings(strategy="direct", sticky=sticky, **options)
         self._pipeline = Pipeline(router, models, self._settings)
         self._once = route == "once_per_run"

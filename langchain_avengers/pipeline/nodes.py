@@ -23,9 +23,9 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
-from langchain_avengers.errors import PoolError
-from langchain_avengers.pipeline.answer import finished, no_answer, summary
-from langchain_avengers.pipeline.health import CircuitBreaker, ModelHealth
+from langchain_avengers.errors import AvengersError, PoolError
+from langchain_avengers.pipeline.answer import empty_answers, finished, no_answer, says_something, summary
+from langchain_avengers.pipeline.health import CircuitBreaker, ModelHealth, logger
 from langchain_avengers.pipeline.messages import (
     aggregation,
     answered_before,
@@ -37,7 +37,7 @@ from langchain_avengers.pipeline.messages import (
 from langchain_avengers.pipeline.pool_model import CallOptions, PoolModel
 from langchain_avengers.pipeline.sampling import ModelRequest, RequestLimits, SampleBatch
 from langchain_avengers.pipeline.schedule import SCHEDULES, Progress, check_costs, progress_of
-from langchain_avengers.pipeline.settings import CONTROLS, Models, Router, Settings, policy_of
+from langchain_avengers.pipeline.settings import CONTROLS, GlobalRouter, Models, Router, Settings, policy_of
 from langchain_avengers.pipeline.state import (
     AvengersMetadata,
     CallRecord,
@@ -56,7 +56,7 @@ from langchain_avengers.pipeline.state import (
 from langchain_avengers.pipeline.sync_async import Event, Job, Step, in_thread, job
 from langchain_avengers.pipeline.tracing import CallWatch, Trace
 from langchain_avengers.providers import blames_query, chat_model, describe, without_secrets
-from langchain_avengers.routing.decision import RoutingDecision
+from langchain_avengers.routing.decision import ModelScore, RoutingDecision
 from langchain_avengers.voting.execution import ExecutionVoter
 from langchain_avengers.voting.voters import Sample, Vote, Voter, resolve_voter
 
@@ -104,13 +104,16 @@ class CallContext:
 class Pipeline:
     """A router, the models it names, and the nodes that take a query from one to the other."""
 
-    def __init__(self, router: Router, models: Models, settings: Settings) -> None:
+    def __init__(
+        self, router: Router, models: Models, settings: Settings, before: Pipeline | None = None
+    ) -> None:
         """Put models behind a router's names.
 
         Args:
             router: A fitted `ClusterRouter`.
             models: A chat model for each of the router's models.
             settings: How the pool answers.
+            before: The pipeline that this one replaces; models that stay keep their health.
 
         Raises:
             PoolError: Names of router and models differ, a value is no chat model, or the router is none.
@@ -122,7 +125,7 @@ class Pipeline:
                 name,
                 chat_model(name, models[name]),
                 settings.sample_in_one_request.get(name),
-                CircuitBreaker(name, settings.rest_after, settings.rest_seconds),
+                self._breaker(name, settings, before),
             )
             for name in router.models_
         }
@@ -132,7 +135,16 @@ class Pipeline:
         self.test_writer = self._helper("test_writer", settings.test_writer)
         self._check_allowed(settings)
         self._check_strategy(settings)
+        helpers = [helper.name for helper in (self.escalate_to, self.aggregator, self.judge) if helper]
+        if unpriced := sorted(set(settings.prices or ()) - {*self.models, *helpers}):
+            raise PoolError(f"prices names no model of the pool: {', '.join(unpriced)}")
         self._voters: dict[tuple[str, str], Voter] = {}
+
+    @staticmethod
+    def _breaker(name: str, settings: Settings, before: Pipeline | None) -> CircuitBreaker:
+        if before is not None and name in before.models:
+            return before.models[name].breaker
+        return CircuitBreaker(name, settings.rest_after, settings.rest_seconds)
 
     def _helper(self, role: str, model: Any) -> PoolModel | None:
         """A model that answers in a role of its own: one of the pool by name, or another."""
@@ -176,7 +188,7 @@ class Pipeline:
         """Query text -> vector. Clears what an earlier query of the conversation left in the state."""
         update: StateUpdate = {
             "samples": None, "failures": None, "calls": None, "vector": None, "decision": None, "plan": None,
-            "vote": None, "account": None, "answer": None,
+            "vote": None, "account": None, "answer": None, "unrouted": None,
         }  # fmt: skip
         messages = state["messages"]
         self._check_allowed(context.settings)
@@ -186,28 +198,32 @@ class Pipeline:
         if self._kept(messages, context.settings) is not None and answers_tools(messages):
             return NodeUpdate(update, [])
         text = routing_text(messages, context.settings.routing_text)
-        (vector,) = yield [Job(partial(self.router.embed, text), partial(self.router.aembed, text))]
+        if not text:
+            return NodeUpdate({**update, "unrouted": "there is no text to route by"}, [])
+        try:
+            (vector,) = yield [Job(partial(self.router.embed, text), partial(self.router.aembed, text))]
+        except AvengersError:
+            raise  # the wrong embedder, or none: an error of the pool, not of a moment
+        except Exception as error:
+            logger.warning(
+                "the query could not be embedded (%s): the global ranking decides", describe(error)
+            )
+            return NodeUpdate({**update, "unrouted": f"the embedder failed: {describe(error)}"}, [])
         return NodeUpdate({**update, "vector": [float(x) for x in vector]}, [])
 
     def route(self, state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
         """Vector -> routing decision and the first requests."""
         settings, messages = context.settings, state["messages"]
-        schedule = SCHEDULES[settings.strategy_for(self.router)]
         kept = self._kept(messages, settings)
         left_out: dict[str, str] = {}
-        if state["vector"] is None:
+        if state["vector"] is None and not state.get("unrouted"):
             assert kept is not None
             first: str | None = kept["model"]
             decision = RoutingDecision.from_dict(kept["decision"])
         else:
             names = list(settings.allowed_models or self.models)
             able, left_out = capable(self.models, names, messages, bool(context.options.tools))
-            decision = self.router.route_vector(
-                np.asarray(state["vector"], dtype=np.float32),
-                top_n=min(schedule.width(settings), len(able)),
-                models=able if len(able) < len(self.models) else None,
-                cost_weight=schedule.cost_weight(settings),
-            )
+            decision = self._ranked(state["vector"], able, settings)
             decision, resting = self._awake(decision)
             left_out |= resting
             before = RoutingDecision.from_dict(kept["decision"]) if kept else None
@@ -218,6 +234,8 @@ class Pipeline:
             others = [name for name in decision.chosen if name != first]
             decision = replace(decision, chosen=(first, *others)[: len(decision.chosen)])
         told = cast(DecisionData, {**decision.to_dict(), "left_out": left_out})
+        if unrouted := state.get("unrouted"):
+            told["unrouted"] = unrouted
         plan, requests = self._first({**state, "decision": told}, settings)
         yield from _emit(
             context, {"event": "routed", "models": list(plan["targets"]), "cluster": _cluster(decision)}
@@ -266,7 +284,10 @@ class Pipeline:
                 elected, calls = yield from self._elect(candidates, state, context)
                 update = {"vote": cast(VoteData, elected.to_dict()), "calls": calls}
                 state = applied(state, update)
-            plan, requests = SCHEDULES[strategy].next(self._progress(state, settings))
+            progress = self._progress(state, settings)
+            if context.streams and any(map(says_something, candidates)):
+                progress = replace(progress, unusable=False)  # it is out already
+            plan, requests = SCHEDULES[strategy].next(progress)
             if requests:
                 return NodeUpdate({**update, "plan": plan}, requests)
         vote = state["vote"]
@@ -275,6 +296,12 @@ class Pipeline:
             raise failure from failure.exceptions[0]
         final = next((s for s in state["samples"] if s["role"] != "sample"), None)
         winner = final or candidates[vote["winner"]]
+        if not says_something(winner):
+            told_why = next(filter(says_something, candidates), None)
+            if told_why is None:
+                failure = empty_answers(state, settings)
+                raise failure from failure.exceptions[0]
+            winner = told_why
         told = summary(state, plan, vote, winner, settings, strategy)
         answer = finished(winner["message"], told, state["messages"])
         yield from _emit(
@@ -303,6 +330,20 @@ class Pipeline:
             policy=policy_of(self.router),
             cost_weight=self._cost_weight(settings),
         )
+
+    def _ranked(self, vector: list[float] | None, able: list[str], settings: Settings) -> RoutingDecision:
+        """The router's decision between the models that are able; without a vector by its global ranking."""
+        schedule = SCHEDULES[settings.strategy_for(self.router)]
+        top_n, weight = min(schedule.width(settings), len(able)), schedule.cost_weight(settings)
+        known = list(self.router.models_)
+        names = None if set(able) == set(known) else [name for name in known if name in able]
+        if vector is not None:
+            x = np.asarray(vector, dtype=np.float32)
+            return self.router.route_vector(x, top_n=top_n, models=names, cost_weight=weight)
+        if isinstance(self.router, GlobalRouter):
+            return self.router.route_globally(top_n=top_n, models=names, cost_weight=weight)
+        ranking = tuple(ModelScore(name, 0.0, None, 0, None) for name in names or known)
+        return RoutingDecision(tuple(row.name for row in ranking[:top_n]), ranking, (), 2.0, True)
 
     def _awake(self, decision: RoutingDecision) -> tuple[RoutingDecision, dict[str, str]]:
         """The decision with the models that rest at its end, where they are asked only when all others fail."""
@@ -379,7 +420,7 @@ class Pipeline:
             for s in candidates
         ]
         voter = yield from self._voter(context.settings)
-        (vote,) = yield [_vote_job(voter, samples, question_of(state["messages"]), context.trace)]
+        (vote,) = yield [_vote_job(voter, samples, question_of(state["messages"]) or None, context.trace)]
         role: Role = "tests" if vote.voter == ExecutionVoter.name else "judge"
         helper = self.test_writer if role == "tests" else self.judge
         caller = helper.name if helper else vote.voter
@@ -532,7 +573,7 @@ def _voted_on(message: AIMessage, parser: Callable[[AIMessage], Any] | None) -> 
     return AIMessage("" if parsed is None else json.dumps(parsed, sort_keys=True, default=str))
 
 
-def _vote_job(voter: Voter, samples: list[Sample], question: str, trace: Trace) -> Job:
+def _vote_job(voter: Voter, samples: list[Sample], question: str | None, trace: Trace) -> Job:
     """A vote, ready to be called; a voter without `avote` counts short samples on the loop, others in a thread."""
     extra: Mapping[str, Any] = {"config": trace.config()} if _takes_config(type(voter)) else {}
 

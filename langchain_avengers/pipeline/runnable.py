@@ -13,8 +13,9 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, R
 from langchain_core.runnables.config import ensure_config
 from pydantic import ConfigDict, Field, SkipValidation
 
+from langchain_avengers.errors import PoolError
 from langchain_avengers.pipeline.messages import routing_text
-from langchain_avengers.pipeline.settings import Router, RoutingText
+from langchain_avengers.pipeline.settings import GlobalRouter, Router, RoutingText
 from langchain_avengers.routing.decision import RoutingDecision
 
 
@@ -46,6 +47,14 @@ class ClusterRouterRunnable(RunnableSerializable[LanguageModelInput, RoutingDeci
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
+    def model_post_init(self, context: Any) -> None:
+        """Check the router."""
+        missing = [name for name in ("models_", "embed", "route_vector") if not hasattr(self.router, name)]
+        if missing:
+            raise PoolError(
+                f"router has to be a fitted ClusterRouter, not a {type(self.router).__name__}: it has no {missing[0]}"
+            )
+
     def names(self) -> Runnable[LanguageModelInput, str]:
         """The runnable that gives the top model's name alone."""
         return self | RunnableLambda(_top, name="name")
@@ -65,25 +74,28 @@ class ClusterRouterRunnable(RunnableSerializable[LanguageModelInput, RoutingDeci
     def _route(
         self, input: LanguageModelInput, run_manager: CallbackManagerForChainRun, config: RunnableConfig
     ) -> RoutingDecision:
-        return self._decide(self.router.embed(self._text(input)), config)
+        text = self._text(input)
+        return self._decide(self.router.embed(text) if text else None, config)
 
     async def _aroute(
         self, input: LanguageModelInput, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> RoutingDecision:
-        return self._decide(await self.router.aembed(self._text(input)), config)
+        text = self._text(input)
+        return self._decide(await self.router.aembed(text) if text else None, config)
 
     def _text(self, input: LanguageModelInput) -> str:
         return routing_text(to_messages(input), self.routing_text)
 
     def _decide(self, vector: Any, config: RunnableConfig) -> RoutingDecision:
         configured = ensure_config(config).get("configurable", {})
-        decision: RoutingDecision = self.router.route_vector(
-            vector,
-            top_n=configured.get("top_n", self.top_n),
-            models=configured.get("allowed_models", self.allowed_models),
-            cost_weight=configured.get("cost_weight", self.cost_weight),
-        )
-        return decision
+        top_n = configured.get("top_n", self.top_n)
+        models = configured.get("allowed_models", self.allowed_models)
+        weight = configured.get("cost_weight", self.cost_weight)
+        if vector is not None:
+            return self.router.route_vector(vector, top_n=top_n, models=models, cost_weight=weight)
+        if isinstance(self.router, GlobalRouter):
+            return self.router.route_globally(top_n=top_n, models=models, cost_weight=weight)
+        raise ValueError("there is no text to route by, and the router has no global ranking")
 
 
 def to_messages(input: LanguageModelInput) -> list[BaseMessage]:

@@ -26,6 +26,7 @@ from langchain_avengers.pipeline.state import (
 )
 from langchain_avengers.pipeline.usage import account
 from langchain_avengers.providers import token_cost
+from langchain_avengers.voting.answers import ending
 from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.stopping import leader_is_safe
 from langchain_avengers.voting.vote import Weighting
@@ -47,6 +48,7 @@ class Progress:
         vote: The latest vote; None while there is nothing to vote on.
         policy: The router's learned vote, if it has one.
         cost_weight: Weight of cost against score, in [0, 1].
+        unusable: Whether every sample abstained: empty, refused, filtered or cut.
         prompt_tokens: About how many tokens the query has; 0 when that makes no difference.
     """
 
@@ -62,6 +64,7 @@ class Progress:
     policy: VotePolicy | None = None
     cost_weight: float = 0.0
     prompt_tokens: int = 0
+    unusable: bool = False
 
     @property
     def ranking(self) -> list[str]:
@@ -123,11 +126,11 @@ class Schedule:
         self._replace_silent(progress, plan)
         if requests := self._round(progress, plan):
             return plan, requests
-        return plan, self.after(progress, plan) if progress.vote else []
+        return plan, self.after(progress, plan) if progress.vote and not progress.unusable else []
 
     def _replace_silent(self, progress: Progress, plan: Plan) -> None:
         """Let the next of the ranking stand in for each model that was asked and gave nothing."""
-        drawn = {sample["model"] for sample in progress.samples}
+        drawn = set() if progress.unusable else {sample["model"] for sample in progress.samples}
         targets = plan["targets"]
         for name in [m for m, n in plan["asked"].items() if n and m not in drawn and targets[m]]:
             wanted, targets[name] = targets[name], 0
@@ -343,6 +346,7 @@ def progress_of(
     cost_weight: float = 0.0,
 ) -> Progress:
     """What a schedule decides by, as it stands in a state."""
+    vote = state.get("vote")
     counted = {"tokens", "dollars"} & set(settings.budget or {})
     return Progress(
         settings,
@@ -353,10 +357,11 @@ def progress_of(
         state.get("plan"),
         [sample for sample in state.get("samples") or () if sample["role"] == "sample"],
         state.get("calls") or (),
-        state.get("vote"),
+        vote,
         policy,
         cost_weight,
         count_tokens_approximately(state["messages"]) if counted else 0,
+        vote is not None and not vote["tally"] and all(map(_says_nothing, state["samples"])),
     )
 
 
@@ -415,6 +420,13 @@ def _ample(missing: Mapping[str, int], progress: Progress) -> bool:
         return False
     costs = [(long_answer_cost(name, progress) or 0.0) * n for name, n in missing.items()]
     return "dollars" not in budget or sum(costs) <= budget["dollars"]
+
+
+def _says_nothing(sample: SampleRecord) -> bool:
+    """Whether a sample is empty, refused, filtered or cut."""
+    message = sample["message"]
+    blank = not message.text.strip() and not message.tool_calls
+    return blank or ending(message.response_metadata) != ""
 
 
 def _decided(vote: VoteData, settings: Settings, left: int) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, Self, get_args
+from difflib import get_close_matches
+from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
 
 import numpy as np
 from langchain_core.language_models import LanguageModelInput
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator, model_validator
 from typing_extensions import TypedDict
 
-from langchain_avengers.providers import may_pass
+from langchain_avengers.pool import Pool, Price
+from langchain_avengers.providers import TokenPrice, may_pass
 from langchain_avengers.routing.decision import RoutingDecision
 from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.voters import Voter
 
+logger = logging.getLogger("langchain_avengers")
 Strategy = Literal[
     "direct", "self_consistency", "mixture", "model_switch", "escalate", "aggregate", "learned"
 ]
@@ -27,8 +31,8 @@ VoterName = Literal["auto", "majority", "log_odds", "medoid", "judge", "executio
 RoutingText = Literal["last_human", "conversation"] | int | Callable[[Sequence[BaseMessage]], str]
 ChatModel = str | Runnable[LanguageModelInput, AIMessage]
 """A chat model, a runnable around one, or an `init_chat_model` string."""
-Models = Mapping[str, ChatModel]
-"""A chat model for each of the router's models."""
+Models = Mapping[str, ChatModel] | Pool
+"""A chat model for each of the router's models, or a pool file that was read."""
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 VOTERS: tuple[str, ...] = get_args(VoterName)
@@ -59,6 +63,17 @@ class Router(Protocol):
         cost_weight: float | None = None,
     ) -> RoutingDecision:
         """Rank the models (all, or those named) for a query by its embedding, shape (d,)."""
+        ...
+
+
+@runtime_checkable
+class GlobalRouter(Protocol):
+    """A router that can also rank its models for a query of which nothing is known."""
+
+    def route_globally(
+        self, *, top_n: int = 1, models: Sequence[str] | None = None, cost_weight: float | None = None
+    ) -> RoutingDecision:
+        """Rank the models (all, or those named) without a query."""
         ...
 
 
@@ -94,6 +109,16 @@ class Controls(TypedDict, total=False):
 CONTROLS = frozenset(Controls.__annotations__)
 
 
+def controls_in(configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The controls in a config's `configurable`; a name that looks like a misspelt one is told of in the log."""
+    for name in configured:
+        if name not in CONTROLS and (meant := get_close_matches(name, CONTROLS, 1, cutoff=0.85)):
+            logger.warning(
+                "config['configurable'] has %r, which is no control: did you mean %r?", name, meant[0]
+            )
+    return {name: configured[name] for name in CONTROLS & configured.keys()}
+
+
 class GraphOptions(TypedDict, total=False):
     """The fields of `Settings` that `create_avengers_graph` does not name, for a type checker."""
 
@@ -109,7 +134,7 @@ class GraphOptions(TypedDict, total=False):
     round_size: int | None
     stop_threshold: float
     budget: Budget | None
-    prices: Mapping[str, tuple[float, float]] | None
+    prices: Mapping[str, TokenPrice | Price] | None
     timeout: float | None
     max_retries: int
     retry_policy: RetryPolicy | None
@@ -172,7 +197,8 @@ class Settings(BaseModel):
         budget: What one query may spend.
         allowed_models: The only models that may answer. None: all.
         cost_weight: The router's weight of cost against score, in [0, 1]. None: as the router was fitted.
-        prices: US dollars per million (input, output) tokens, by model. A model without a price costs what
+        prices: US dollars per million (input, output) tokens, by model; a third number is the price of input tokens
+            that the provider had in its cache. A model without a price costs what
             it cost in calibration, and the account says that it is an estimate.
         timeout: Seconds one request may take. None: the member's own limit. A synchronous request that is
             given up goes on in its thread until the member's own limit ends it.
@@ -215,7 +241,7 @@ class Settings(BaseModel):
     budget: Budget | None = None
     allowed_models: Sequence[str] | None = None
     cost_weight: float | None = Field(default=None, ge=0, le=1)
-    prices: Mapping[str, tuple[float, float]] | None = None
+    prices: Mapping[str, TokenPrice] | None = None
     timeout: float | None = Field(default=None, gt=0)
     max_retries: int = Field(default=2, ge=0)
     retry_policy: RetryPolicy | None = None
@@ -245,10 +271,10 @@ class Settings(BaseModel):
     @field_validator("prices", mode="before")
     @classmethod
     def _plain_prices(cls, prices: Any) -> Any:
-        """A pool file's prices have names for the two."""
+        """A pool file's prices have names."""
         if not isinstance(prices, Mapping):
             return prices
-        return {k: (p.input, p.output) if hasattr(p, "input") else p for k, p in prices.items()}
+        return {name: p.per_million if isinstance(p, Price) else p for name, p in prices.items()}
 
     @field_validator("routing_text")
     @classmethod

@@ -30,7 +30,9 @@ class ModelScoreData(TypedDict):
 
 
 class DecisionData(TypedDict):
-    """A routing decision; see `RoutingDecision`. `left_out`: models that could not answer, and why."""
+    """A routing decision; see `RoutingDecision`. `left_out`: models that could not answer, and why.
+    `unrouted`: why the query could not be routed, and the global ranking decided.
+    """
 
     chosen: list[str]
     ranking: list[ModelScoreData]
@@ -38,6 +40,7 @@ class DecisionData(TypedDict):
     distance: float
     novel: bool
     left_out: NotRequired[dict[str, str]]
+    unrouted: NotRequired[str]
 
 
 class AnswerData(TypedDict):
@@ -198,6 +201,7 @@ class PipelineState(TypedDict):
 
     messages: Annotated[list[AnyMessage], add_messages]
     vector: list[float] | None
+    unrouted: str | None
     decision: DecisionData
     plan: Plan
     samples: Annotated[list[SampleRecord], extend]
@@ -213,6 +217,7 @@ class StateUpdate(TypedDict, total=False):
 
     messages: list[AnyMessage]
     vector: list[float] | None
+    unrouted: str | None
     decision: DecisionData | None
     plan: Plan | None
     samples: list[SampleRecord] | None

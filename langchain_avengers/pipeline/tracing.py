@@ -22,8 +22,8 @@ from langchain_core.tracers.schemas import Run
 
 from langchain_avengers._compat import is_tracer, open_runs, set_usage
 from langchain_avengers.pipeline.sync_async import Job
-from langchain_avengers.pipeline.usage import usage_of_request
-from langchain_avengers.providers import token_cost
+from langchain_avengers.pipeline.usage import dollars_of, usage_of_request
+from langchain_avengers.providers import TokenPrice
 
 NOSTREAM = "nostream"
 """LangGraph's tag for a model whose tokens are not the graph's answer."""
@@ -79,9 +79,7 @@ class Trace:
             raise
         run.on_chain_end(span.outputs)
 
-    def config(
-        self, price: tuple[float, float] | None = None, watch: CallWatch | None = None
-    ) -> RunnableConfig:
+    def config(self, price: TokenPrice | None = None, watch: CallWatch | None = None) -> RunnableConfig:
         """The config of a model's calls, whose `price` is in US dollars per million (input, output) tokens."""
         # An empty manager, not None: None would let the callbacks of the surrounding context in.
         manager: BaseCallbackManager = CallbackManager(handlers=[])
@@ -158,7 +156,7 @@ class _UsagePerRequest(BaseCallbackHandler):
 
     run_inline = True
 
-    def __init__(self, tracers: list[BaseTracer], price: tuple[float, float] | None) -> None:
+    def __init__(self, tracers: list[BaseTracer], price: TokenPrice | None) -> None:
         self._tracers = tracers
         self._price = price
 
@@ -168,7 +166,7 @@ class _UsagePerRequest(BaseCallbackHandler):
             return
         told: dict[str, Any] = dict(usage)
         if self._price is not None:
-            into, out = token_cost(self._price, usage["input_tokens"], usage["output_tokens"])
+            into, out = dollars_of(usage, self._price)
             told |= {"input_cost": into, "output_cost": out, "total_cost": into + out}
         for run in open_runs(self._tracers, run_id):
             set_usage(run, told)

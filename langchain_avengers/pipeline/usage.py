@@ -10,9 +10,9 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_avengers.pipeline.state import Account, CallRecord, ModelAccount
-from langchain_avengers.providers import token_cost
+from langchain_avengers.providers import TokenPrice, token_cost
 
-Prices = Mapping[str, tuple[float, float]]
+Prices = Mapping[str, TokenPrice]
 
 
 def usage_of_request(result: LLMResult) -> UsageMetadata | None:
@@ -35,6 +35,12 @@ def tokens_of(usage: Mapping[str, Any]) -> UsageMetadata:
     return cast(UsageMetadata, {k: v for k, v in usage.items() if not isinstance(v, float)})
 
 
+def dollars_of(usage: UsageMetadata, price: TokenPrice) -> tuple[float, float]:
+    """US dollars of a request's input and of its output."""
+    cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
+    return token_cost(price, usage["input_tokens"], usage["output_tokens"], cached)
+
+
 def cost_of(
     call: CallRecord, prices: Prices | None, calibrated: Mapping[str, float | None]
 ) -> tuple[float | None, bool]:
@@ -51,7 +57,7 @@ def cost_of(
     price = (prices or {}).get(call["model"])
     if price is not None:
         if usage:
-            return sum(token_cost(price, usage["input_tokens"], usage["output_tokens"])), False
+            return sum(dollars_of(usage, price)), False
         if not call["drawn"]:
             return 0.0, True  # a request that failed without saying what it used
     answer = calibrated.get(call["model"])

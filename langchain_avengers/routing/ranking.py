@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -114,6 +114,35 @@ class Ranker:
             products = self._exact_products(x)
             found = self._locate(products)
         ranking = self._ranking(x, products, found, weight)
+        novel = bool(found.novel[0])
+        clusters = () if novel else self._clusters(found)
+        distance = math.sqrt(max(float(found.squared[0]), 0.0))
+        return self._decision(
+            ranking, top_n, models, weight, clusters=clusters, distance=distance, novel=novel
+        )
+
+    def decide_globally(
+        self, *, top_n: int = 1, models: Iterable[str] | None = None, cost_weight: float | None = None
+    ) -> RoutingDecision:
+        """Rank the models for a query of which nothing is known, as for one far from every cluster."""
+        weight = self._cost_weight(cost_weight)
+        products = np.zeros((1, len(self._stack)), dtype=np.float32)
+        found = replace(self._locate(products), novel=np.array([True]))
+        values, expected, _ = self._value(products, found, weight)
+        ranking = self._rows_of(values[0], expected[0], found)
+        return self._decision(ranking, top_n, models, weight, clusters=(), distance=2.0, novel=True)
+
+    def _decision(
+        self,
+        ranking: tuple[ModelScore, ...],
+        top_n: int,
+        models: Iterable[str] | None,
+        weight: float,
+        *,
+        clusters: tuple[tuple[int, float], ...],
+        distance: float,
+        novel: bool,
+    ) -> RoutingDecision:
         if models is not None:
             allowed = set(self._columns_of(models))
             ranking = tuple(row for row in ranking if self._column[row.name] in allowed)
@@ -121,14 +150,8 @@ class Ranker:
             self._check_costs(row.name for row in ranking if row.cost is None)
         if not 1 <= top_n <= len(ranking):
             raise RouterError(f"top_n is {top_n}; there are {len(ranking)} candidate models")
-        novel = bool(found.novel[0])
-        return RoutingDecision(
-            chosen=tuple([row.name for row in ranking[:top_n]]),
-            ranking=ranking,
-            clusters=() if novel else self._clusters(found),
-            distance=math.sqrt(max(float(found.squared[0]), 0.0)),
-            novel=novel,
-        )
+        chosen = tuple([row.name for row in ranking[:top_n]])
+        return RoutingDecision(chosen, ranking, clusters, distance, novel)
 
     def _clusters(self, found: _Location) -> tuple[tuple[int, float], ...]:
         near = found.near[0, 0].tolist()
@@ -151,12 +174,16 @@ class Ranker:
     def _ranked(
         self, x: Floats, products: Floats, found: _Location, cost_weight: float
     ) -> tuple[ModelScore, ...]:
-        state, order = self.state, self.state.order
         values, expected, close = self._value(products, found, cost_weight)
         if close[0]:
             products = self._exact_products(x)
             found = self._locate(products)
             values, expected, _ = self._value(products, found, cost_weight)
+        return self._rows_of(values[0], expected[0], found)
+
+    def _rows_of(self, values: Floats, expected: Floats, found: _Location) -> tuple[ModelScore, ...]:
+        """The models with what stands behind their scores, best first; values and expected scores of shape (M,)."""
+        state, order = self.state, self.state.order
         if found.novel[0]:
             stderrs, counts = state.stats.global_stderrs, state.stats.counts.sum(axis=0)
             costs = self._overall_costs
@@ -165,9 +192,13 @@ class Ranker:
             shares = np.ones(1) if found.shares is None else found.shares[0, 0][: self._first]
             stderrs = np.sqrt((shares[:, None] ** 2 * state.cluster_stderrs[near] ** 2).sum(axis=0))
             counts, costs = state.stats.counts[near].sum(axis=0), shares @ self._costs[near]
-        scores = np.clip(expected[0], 0, 1).tolist()
-        ranks = np.argsort(-values[0], kind="stable").tolist()
-        errors, rows, prices = stderrs[order].tolist(), counts[order].tolist(), costs.tolist()
+        scores = np.clip(expected, 0, 1).tolist()
+        ranks = np.argsort(-values, kind="stable").tolist()
+        errors, rows, prices = (
+            stderrs[order].tolist(),
+            counts[order].tolist(),
+            [_dollars(c) for c in costs.tolist()],
+        )
         return tuple(
             ModelScore(
                 self.names[c],
@@ -372,3 +403,8 @@ class Ranker:
                 f"cost_weight needs costs, and none is known of {', '.join(map(repr, names))}: "
                 "calibrate with costs, leave these models out with models=, or set cost_weight=0"
             )
+
+
+def _dollars(cost: float) -> float:
+    """A cost without the noise of float32, which has seven digits."""
+    return float(f"{cost:.7g}")

@@ -335,6 +335,15 @@ class ClusterRouter(Estimator):
         """Route a query by its embedding, shape (d,); it need not be normalised."""
         return self._ready().decide(vector, top_n=top_n, models=models, cost_weight=cost_weight)
 
+    def route_globally(
+        self, *, top_n: int = 1, models: Iterable[str] | None = None, cost_weight: float | None = None
+    ) -> RoutingDecision:
+        """Rank the models for a query of which nothing is known, such as one without text.
+
+        The ranking is that of a novel query: the models' scores over all of calibration.
+        """
+        return self._ready().decide_globally(top_n=top_n, models=models, cost_weight=cost_weight)
+
     def choose(
         self, vectors: ArrayLike, *, models: Iterable[str] | None = None, cost_weight: float | None = None
     ) -> NDArray[np.intp]:

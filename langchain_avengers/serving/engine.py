@@ -13,7 +13,7 @@ from langchain_avengers.errors import AvengersError
 from langchain_avengers.pipeline.chat_model import ChatAvengers
 from langchain_avengers.pipeline.settings import STRATEGIES
 from langchain_avengers.pool import ModelSpec, Pool
-from langchain_avengers.providers import describe
+from langchain_avengers.providers import TokenPrice, describe
 from langchain_avengers.serving.protocol import ApiError
 
 if TYPE_CHECKING:
@@ -60,12 +60,13 @@ class Engine:
         for role in ("judge", "escalate_to", "aggregator"):
             if (name := options.get(role)) in others:
                 options[role] = others[name]
-        prices: dict[str, tuple[float, float]] = {}
+        prices: dict[str, TokenPrice] = {}
         for name, price in self.pool.prices.items():
-            prices[name] = (price.input, price.output)
+            if name not in others:
+                prices[name] = price.per_million
             # The account knows further models by their provider's name.
             if name in others and isinstance(own := getattr(others[name], "model_name", None), str):
-                prices.setdefault(own, prices[name])
+                prices.setdefault(own, price.per_million)
         members = {name: model for name, model in self._models.items() if name not in others}
         return ChatAvengers(router=router, models=members, prices=prices, sticky=True, **options)
 

@@ -85,7 +85,7 @@ def extract_message(message: AIMessage, question: str | None = None) -> Answer |
             return Answer("tool_calls", f"[{','.join(sorted(canonical_json(call) for call in calls))}]")
         except ValueError:
             return None
-    ended = _ending(message.response_metadata)
+    ended = ending(message.response_metadata)
     if ended == "filtered":
         return None
     parsed = message.additional_kwargs.get("parsed")
@@ -99,7 +99,7 @@ _TRUNCATED = {"length", "max_tokens", "max_output_tokens", "model_length", "mode
 _FILTERED = {"content_filter", "safety", "refusal", "recitation"}
 
 
-def _ending(metadata: Mapping[str, Any]) -> str:
+def ending(metadata: Mapping[str, Any]) -> str:
     """How the message ended: `"truncated"`, `"filtered"`, or empty for a usual end."""
     if not metadata:
         return ""

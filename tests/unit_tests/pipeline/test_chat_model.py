@@ -116,21 +116,48 @@ def test_configurable_fields_and_copies_take_effect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "said"),
-    [
-        ([], "no human message"),
-        ([SystemMessage("be kind")], "only messages of type system"),
-        ("", "empty"),
-        ([HumanMessage("  ")], "empty"),
-    ],
+    "messages",
+    ["", [HumanMessage("  ")], [SystemMessage("be kind")], [AIMessage("hello")], [HumanMessage("")]],
+    ids=["empty", "blank", "system", "ai", "empty message"],
 )
-async def test_input_without_a_question(messages: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        pool().invoke(messages)
-    with pytest.raises(ValueError, match=said):
-        await pool().ainvoke(messages)
-    with pytest.raises(ValueError, match=said):
-        list(pool().stream(messages))
+async def test_without_a_question_the_global_ranking_decides(messages: Any) -> None:
+    model = pool()
+    chunks = [chunk async for chunk in model.astream(messages)]
+    for answer in (model.invoke(messages), await model.ainvoke(messages), chunks[-1]):
+        decision = about(answer)["decision"]
+        assert decision["unrouted"] == "there is no text to route by"
+        assert decision["novel"]
+        assert about(answer)["model"] == "sums"
+
+
+def test_no_messages_at_all() -> None:
+    with pytest.raises(ValueError, match="the list of messages is empty"):
+        pool().invoke([])
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+async def test_when_the_embedder_is_down_the_global_ranking_decides(
+    style: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Down(FakeRouter):
+        def embed(self, text: str) -> Any:
+            raise ConnectionError("embedder down")
+
+    router = Down()
+    model = ChatAvengers(router=router, models={"sums": says("Answer: 12"), "places": says("x")})
+    answer = await model.ainvoke(SUM) if style == "async" else model.invoke(SUM)
+    assert about(answer)["decision"]["unrouted"] == "the embedder failed: ConnectionError: embedder down"
+    assert "the global ranking decides" in caplog.text
+
+
+def test_the_global_ranking_of_a_router() -> None:
+    router = toy_router()
+    decision = router.route_globally(top_n=2)
+    assert decision.novel
+    assert set(decision.chosen) == {"sums", "places"}
+    assert router.route_globally(models=["places"]).chosen == ("places",)
+    answer = ChatAvengers(router=router, models={"sums": says("a"), "places": says("b")}).invoke("")
+    assert about(answer)["model"] == decision.chosen[0]
 
 
 def test_input_of_no_kind() -> None:
@@ -394,7 +421,139 @@ def test_the_profile_is_what_all_members_can_do() -> None:
     rich = says("x", profile={"image_inputs": True, "tool_calling": True, "max_input_tokens": 9000})
     poor = says("x", profile={"image_inputs": False, "tool_calling": True, "max_input_tokens": 500})
     assert pool(rich, poor).profile == {"image_inputs": False, "tool_calling": True, "max_input_tokens": 500}
-    assert pool(rich, says("x")).profile is None
+    assert pool(rich, says("x")).profile == rich.profile  # unknown is not incapable
+    assert pool(says("x"), says("x")).profile is None
+
+
+# --- samples that say nothing ---
+
+CUT = AIMessage("It is", response_metadata={"finish_reason": "length"})
+FILTERED = AIMessage("", response_metadata={"finish_reason": "content_filter"})
+REFUSED = AIMessage("", additional_kwargs={"refusal": "I cannot help with that."})
+
+
+@pytest.mark.parametrize("nothing", ["", CUT, FILTERED, REFUSED], ids=["empty", "cut", "filtered", "refused"])
+@pytest.mark.parametrize("settings", [{}, {"strategy": "direct"}, {"n_samples": 1}, {"strategy": "mixture"}])
+async def test_the_next_model_is_asked_when_all_samples_say_nothing(
+    nothing: Any, settings: dict[str, Any]
+) -> None:
+    for style in ("sync", "async"):
+        model = pool(says(nothing), says("Answer: 12"), **settings)
+        answer = await model.ainvoke(SUM) if style == "async" else model.invoke(SUM)
+        assert answer.text == "Answer: 12"
+        assert about(answer)["model"] == "places"
+
+
+async def test_when_nobody_says_anything_it_is_an_error_or_the_refusal() -> None:
+    with pytest.raises(
+        SamplingError, match=r"every answer was empty: sums: content_filter \(3 times\); places: no reason"
+    ):
+        pool(says(FILTERED), says("")).invoke(SUM)
+    assert (
+        pool(says(REFUSED), says("")).invoke(SUM).additional_kwargs["refusal"] == "I cannot help with that."
+    )
+    assert pool(says(CUT), says("")).invoke(SUM).text == "It is"
+
+
+async def test_a_streamed_answer_that_was_cut_stands() -> None:
+    model = pool(StreamingFake(script=[CUT]), says("Answer: 12"), strategy="direct")
+    assert "".join(c.text for c in model.stream(SUM)) == "It is"
+    empty = pool(StreamingFake(script=[""]), StreamingFake(script=["Answer: 12"]), strategy="direct")
+    assert "".join([c.text async for c in empty.astream(SUM)]) == "Answer: 12"
+
+
+# --- swapping while calls run ---
+
+
+def test_router_and_models_can_be_swapped() -> None:
+    model = pool()
+    third = says("Answer: 3")
+    router = FakeRouter("sums", "places", "third")
+    with pytest.raises(PoolError, match="third has no model"):
+        model.replace(router=router)
+    assert model.invoke(SUM).text == "Answer: 12"
+    model.replace(router=router, models={**model.models, "third": third})
+    assert about(model.invoke(SUM, allowed_models=["third"]))["model"] == "third"
+    model.replace(router=FakeRouter("third"), models={"third": third})
+    assert model.invoke(SUM).text == "Answer: 3"
+    assert list(model.models) == ["third"]
+
+
+def test_a_router_that_learns_a_model_under_a_live_pool() -> None:
+    for names in (("sums", "places", "new"), ("new", "sums", "places"), ("sums",)):
+        model = pool(n_samples=2)
+        model.router.models_ = list(names)
+        for settings in ({}, {"strategy": "mixture"}, {"strategy": "model_switch"}):
+            assert about(model.invoke(SUM, **settings))["model"] in ("sums", "places")
+
+
+async def test_calls_that_run_end_as_they_began() -> None:
+    waiting, go = asyncio.Event(), asyncio.Event()
+
+    class Waits(FakeModel):
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+            waiting.set()
+            await go.wait()
+            return await super()._agenerate(*args, **kwargs)
+
+    model = pool(Waits(), n_samples=1)
+    call_ = asyncio.create_task(model.ainvoke(SUM))
+    await waiting.wait()
+    model.replace(router=FakeRouter("third"), models={"third": says("Answer: 3")})
+    go.set()
+    assert (await call_).text == "Answer: 12"
+    assert (await model.ainvoke(SUM)).text == "Answer: 3"
+
+
+# --- options that cannot be ---
+
+
+def test_an_option_set_later_is_checked_and_holds() -> None:
+    model = pool()
+    with pytest.raises(ValueError, match="n_samples"):
+        model.n_samples = -2
+    assert model.n_samples == 3
+    model.n_samples = 2
+    assert about(model.invoke(SUM))["samples"]["drawn"] == 2
+    model.strategy, model.escalate_to = "self_consistency", says("strong")
+    assert about(model.invoke(SUM, strategy="escalate", n_samples=1))["strategy"] == "escalate"
+    copied = model.model_copy(update={"allowed_models": ["places"]})
+    assert about(copied.invoke(SUM))["model"] == "places"
+    assert about(model.invoke(SUM))["model"] == "sums"
+    with pytest.raises(ValueError, match="n_samples"):
+        model.model_copy(update={"n_samples": 0})
+    with pytest.raises(ValueError, match="no option 'n_sample'"):
+        model.model_copy(update={"n_sample": 2})
+
+
+def test_options_of_the_pool_do_not_reach_providers() -> None:
+    first = says("Answer: 12", "Answer: 13")
+    model = pool(first)
+    message = model.invoke(SUM, budget={"samples": 2}, timeout=5.0, top_p=0.5)
+    assert about(message)["samples"]["drawn"] == 2
+    assert "budget" not in first.calls[0]
+    assert "timeout" not in first.calls[0]
+    assert first.calls[0]["top_p"] == 0.5
+    with pytest.raises(ValueError, match="escalate_to cannot be set for one call"):
+        model.invoke(SUM, escalate_to="places")
+
+
+def test_unknown_prices_and_misspelt_controls(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PoolError, match="prices names no model of the pool: qwen"):
+        pool(prices={"sums": (1.0, 1.0), "qwen": (1.0, 1.0)})
+    pool().invoke(SUM, {"configurable": {"n_sample": 1, "thread_id": "1"}})
+    assert "has 'n_sample', which is no control: did you mean 'n_samples'?" in caplog.text
+
+
+def test_config_specs_are_the_controls() -> None:
+    assert {spec.id for spec in pool().config_specs} >= {"n_samples", "strategy", "allowed_models"}
+
+
+def test_samples_that_will_be_alike_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    pool(temperature=0.0, strategy="direct")
+    assert not caplog.records
+    pool(temperature=0.0)
+    assert "samples of one model will be alike" in caplog.text
 
 
 # --- caches, tokens, copies ---

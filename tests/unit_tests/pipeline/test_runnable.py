@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_avengers import ClusterRouterRunnable, RoutingDecision
 from langchain_avengers.pipeline.messages import routing_text
-from tests.fakes import FakeRouter
+from tests.fakes import FakeRouter, toy_router
 
 TALK = [
     HumanMessage("first"),
@@ -71,5 +71,33 @@ def test_routing_text_of_parts() -> None:
         == "What is it?"
     )
     assert routing_text([HumanMessage([image])], "last_human") == "[image_url]"
-    with pytest.raises(ValueError, match="routing_text gave no text"):
-        routing_text(TALK, lambda _: "")
+    assert routing_text([HumanMessage("x")], lambda _: " ") == ""
+    with pytest.raises(ValueError, match="routing_text gave a int, not a text"):
+        routing_text([HumanMessage("x")], lambda _: 3)  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("What is 2 + 3?", "What is 2 + 3?"),
+        ("<system-reminder>Be brief.\nReally.</system-reminder>\nWhat is 2 + 3?", "What is 2 + 3?"),
+        ("Fix it. <environment_details>cwd: /x\n<b>y</b></environment_details>", "Fix it."),
+        ("<context>\nlong text\n</context>\n\nWho wrote it?", "Who wrote it?"),
+        ("<system-reminder>only this</system-reminder>", "<system-reminder>only this</system-reminder>"),
+        ("Is <b>2</b> < 3 and 4 > 3?", "Is <b>2</b> < 3 and 4 > 3?"),
+        ("a" * 3000 + "b" * 3000, "a" * 2000 + "\n" + "b" * 2000),
+    ],
+)
+def test_the_human_ask(text: str, asked: str) -> None:
+    assert routing_text([HumanMessage(text)], "last_human") == asked
+
+
+def test_a_router_that_is_none() -> None:
+    with pytest.raises(ValueError, match="fitted ClusterRouter, not a int"):
+        ClusterRouterRunnable(router=1)  # type: ignore[arg-type]
+
+
+async def test_without_text_the_global_ranking() -> None:
+    runnable = ClusterRouterRunnable(router=toy_router())
+    assert runnable.invoke(" ").novel
+    assert (await runnable.ainvoke(" ")).novel
