@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import json
-import os
-import queue
 import re
-import subprocess
-import sys
-import threading
-import time
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec
 
 from langchain_avengers.voting.extraction.answer import Answer
 from langchain_avengers.voting.extraction.quantity import known_unit
 from langchain_avengers.voting.extraction.question import NOTHING, Asked, read_question
+from langchain_avengers.voting.mathematics import POOL, MathTime, math_verify_installed
 
-_MATH_SECONDS = 5.0  # for one comparison, after which the helper process is ended
-_START_SECONDS = 60.0
-_PARTITION_SECONDS = 20.0
+_WORDED = ("free", "json")  # kinds that agree when they differ in case alone
 _TRUTH = {"yes": "true", "no": "false"}
 
 
@@ -38,10 +27,12 @@ def same(a: Answer, b: Answer, question: str | None = None) -> bool:
 
     Symmetric, but not always transitive: `partition` makes classes of it.
     """
-    return _same(a, b, read_question(question))
+    return _same(a, b, read_question(question), MathTime())
 
 
-def partition(answers: Sequence[Answer], question: str | None = None) -> list[int]:
+def partition(
+    answers: Sequence[Answer], question: str | None = None, *, spent: MathTime | None = None
+) -> list[int]:
     """Group answers that are the same.
 
     Classes are the connected components of `same`, so they depend neither on the order of the answers nor
@@ -50,6 +41,8 @@ def partition(answers: Sequence[Answer], question: str | None = None) -> list[in
     Args:
         answers: The answers.
         question: The question they answer.
+        spent: Takes up the time spent on comparing expressions, and how many comparisons were given up. Without
+            it a warning tells of them.
 
     Returns:
         The class of each answer, numbered 0, 1, ... by first appearance.
@@ -65,10 +58,13 @@ def partition(answers: Sequence[Answer], question: str | None = None) -> list[in
         return key
 
     families: dict[str, list[tuple[str, str, str]]] = {}
+    folded: dict[tuple[str, str], tuple[str, str, str]] = {}
     for key in distinct:
-        if (family := _family(key[0], asked)) is not None:
+        if key[0] in _WORDED:
+            parent[key] = folded.setdefault((key[0], key[1].casefold()), key)
+        elif (family := _family(key[0], asked)) is not None:
             families.setdefault(family, []).append(key)
-    deadline, late = time.monotonic() + _PARTITION_SECONDS, False
+    account = MathTime() if spent is None else spent
     for members in families.values():
         # by value, so that the pairs of plain numbers that cannot agree are never looked at
         members.sort(key=lambda key: (_place(distinct[key]), key))
@@ -78,22 +74,21 @@ def partition(answers: Sequence[Answer], question: str | None = None) -> list[in
             plain = None if asked.percent else a.number
             for second in members[i + 1 :]:
                 b = distinct[second]
-                if plain is not None and b.number is not None and a.unit == b.unit:
-                    if b.number - plain > 0.011 + 1e-8 * abs(b.number):
-                        if one_unit:
-                            break
-                        continue
-                elif (a.kind, b.kind) != ("number", "number") and time.monotonic() > deadline:
-                    late = True
+                if a.unit == b.unit and _far(plain, b.number):
+                    if one_unit:
+                        break
                     continue
-                if root(first) != root(second) and _same(a, b, asked):
+                if root(first) != root(second) and _same(a, b, asked, account):
                     parent[root(second)] = root(first)
-    if late:
-        warnings.warn(
-            "comparing the expressions took too long: those left over count as different", stacklevel=2
-        )
+    if spent is None and account.note:
+        warnings.warn(account.note, stacklevel=2)
     numbers: dict[tuple[str, str, str], int] = {}
     return [numbers.setdefault(root(key), len(numbers)) for key in keys]
+
+
+def _far(small: float | None, large: float | None) -> bool:
+    """Whether of two numbers the second is too large to agree with the first, however they are rounded."""
+    return small is not None and large is not None and large - small > 0.011 + 1e-8 * abs(large)
 
 
 def _place(answer: Answer) -> float:
@@ -111,12 +106,10 @@ def _family(kind: str, asked: Asked) -> str | None:
     """Kinds whose members may agree although their canonical forms differ."""
     if kind in ("number", "math", "list"):
         return "quantity"
-    if kind in ("free", "json"):
-        return kind
     return "truth" if kind == "text" and asked.yes_no else None
 
 
-def _same(a: Answer, b: Answer, asked: Asked) -> bool:
+def _same(a: Answer, b: Answer, asked: Asked, spent: MathTime) -> bool:
     if a.kind == b.kind == "number":
         return _same_number(a, b, asked)
     if a.kind == b.kind and (a.value == b.value or a.value.casefold() == b.value.casefold()):
@@ -126,7 +119,9 @@ def _same(a: Answer, b: Answer, asked: Asked) -> bool:
     if _family(a.kind, asked) == "quantity" == _family(b.kind, asked):
         if a.kind == b.kind == "list" and (equal := _same_list(a.value, b.value)) is not None:
             return equal
-        return _same_expression(*sorted((_latex(a), _latex(b))))
+        if {a.kind, b.kind} == {"list", "number"} or not math_verify_installed():
+            return False
+        return POOL.equal(_latex(a), _latex(b), spent)
     return False
 
 
@@ -204,87 +199,7 @@ def _same_list(a: str, b: str) -> bool | None:
 # --- mathematics --------------------------------------------------------------------------------------------
 
 
-def math_verify_installed() -> bool:
-    """Whether the extra `math` is there."""
-    return find_spec("math_verify") is not None
-
-
 def _latex(answer: Answer) -> str:
     if answer.kind == "list" and answer.value[:1] not in "([":
         return f"\\{{{answer.value}\\}}"
     return answer.value
-
-
-@lru_cache(maxsize=4096)
-def _same_expression(a: str, b: str) -> bool:
-    return math_verify_installed() and _WORKER.compare(a, b)
-
-
-class _Worker:
-    """The helper process that runs math-verify; started when first needed, ended and replaced when it
-    overruns its time.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._owner = 0
-        atexit.register(self.stop)
-
-    def compare(self, a: str, b: str) -> bool:
-        """Whether the two LaTeX texts are equal; `False` when that takes longer than the limit."""
-        with self._lock:
-            try:
-                process = self._running()
-                assert process.stdin is not None
-                process.stdin.write(json.dumps([a, b]) + "\n")
-                process.stdin.flush()
-                return self._lines.get(timeout=_MATH_SECONDS) == "true\n"
-            except (queue.Empty, OSError, ValueError):
-                self.stop()
-                return False
-
-    def stop(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
-        if process is not None and self._owner == os.getpid():
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is not None and self._process.poll() is None and self._owner == os.getpid():
-            return self._process
-        self.stop()
-        self._owner = os.getpid()
-        self._lines = queue.Queue()
-        command = [sys.executable, "-m", "langchain_avengers.voting.math_worker"]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-        )
-        threading.Thread(target=_pump, args=(process, self._lines), daemon=True).start()
-        self._process = process
-        if self._lines.get(timeout=_START_SECONDS) != "ready\n":
-            raise OSError("the math-verify process did not start")
-        return process
-
-
-def _pump(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            lines.put(line)
-    except ValueError:  # closed by `stop`
-        pass
-    lines.put("")
-
-
-_WORKER = _Worker()

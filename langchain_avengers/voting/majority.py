@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from langchain_avengers.voting.answers import Answer, extract_message
 from langchain_avengers.voting.equivalence import needs_time, partition
+from langchain_avengers.voting.mathematics import MathTime
 from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.ties import most_central_first, most_usual
 from langchain_avengers.voting.tool_calls import call_vote
@@ -56,7 +57,9 @@ class MajorityVoter:
         return self.elect(samples, ballots(samples, question), question)
 
     async def avote(self, samples: Sequence[Sample], question: str | None = None) -> Vote:
-        """Elect one of the samples; comparing mathematics goes to a thread."""
+        """Elect one of the samples; reading long texts and comparing mathematics goes to a thread."""
+        if is_long(samples):
+            return await asyncio.to_thread(self.vote, samples, question)
         if (calls := call_vote(samples, self.weights)) is not None:
             return calls.elected or calls.among_texts(await self.avote(calls.texts, question))
         answers = ballots(samples, question)
@@ -74,7 +77,9 @@ class MajorityVoter:
         if not cast:
             return Vote(first_standing(samples), None, (), 0.0, abstained, False, self.name)
         groups: dict[int, list[int]] = {}
-        for (i, _), label in zip(cast, partition([answer for _, answer in cast], question), strict=True):
+        spent = MathTime()
+        labels = partition([answer for _, answer in cast], question, spent=spent)
+        for (i, _), label in zip(cast, labels, strict=True):
             groups.setdefault(label, []).append(i)
         chances = None if self.policy is None else group_chances(self.policy, samples, list(groups.values()))
         weights = weigh(samples, self.weights)
@@ -108,7 +113,17 @@ class MajorityVoter:
             abstained=abstained,
             tie=len(tally) > 1 and tally[0].weight == tally[1].weight,
             voter=self.name,
+            note=spent.note,
         )
+
+
+LONG_SAMPLES = 20_000
+"""Characters of samples from which reading them leaves the event loop."""
+
+
+def is_long(samples: Sequence[Sample]) -> bool:
+    """Whether reading the samples takes more than a few milliseconds."""
+    return sum(len(sample.message.text) for sample in samples) > LONG_SAMPLES
 
 
 def ballots(samples: Sequence[Sample], question: str | None = None) -> list[Answer | None]:

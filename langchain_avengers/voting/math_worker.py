@@ -12,7 +12,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-_SECONDS = 2  # math-verify's own limit per parse and per comparison
+_SECONDS = 1  # math-verify's own limit per parse and per comparison
 _MEMORY = 4 * 2**30
 
 

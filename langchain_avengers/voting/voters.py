@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_avengers.voting.answers import Answer, extract_message
 from langchain_avengers.voting.execution import ExecutionVoter
-from langchain_avengers.voting.extraction.text import bare
+from langchain_avengers.voting.extraction.structured import find_data
+from langchain_avengers.voting.extraction.text import bare, split_fences
 from langchain_avengers.voting.majority import MajorityVoter as MajorityVoter
-from langchain_avengers.voting.majority import ballots, check_samples, first_standing
+from langchain_avengers.voting.majority import ballots, check_samples, first_standing, is_long
 from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.tool_calls import call_vote
 from langchain_avengers.voting.vote import Candidate as Candidate
@@ -141,7 +143,7 @@ class JudgeVoter:
         if len(order) < 2:
             return self._elect(samples, question, order, None, "")
         try:
-            reply = self.model.invoke(messages, config)
+            reply = self._asked.invoke(messages, config)
         except Exception as error:
             return self._elect(samples, question, order, None, _cause(error))
         return self._elect(samples, question, order, reply, "")
@@ -154,10 +156,17 @@ class JudgeVoter:
         if len(order) < 2:
             return await asyncio.to_thread(self._elect, samples, question, order, None, "")
         try:
-            reply = await self.model.ainvoke(messages, config)
+            reply = await self._asked.ainvoke(messages, config)
         except Exception as error:
             return await asyncio.to_thread(self._elect, samples, question, order, None, _cause(error))
         return await asyncio.to_thread(self._elect, samples, question, order, reply, "")
+
+    @property
+    def _asked(self) -> Runnable[Any, Any]:
+        """The model; one that gives structured output, as its profile says, is asked for that."""
+        if (self.model.profile or {}).get("structured_output"):
+            return self.model.with_structured_output(_SCHEMA, include_raw=True)
+        return self.model
 
     def _prompt(
         self, samples: Sequence[Sample], question: str | None
@@ -186,12 +195,18 @@ class JudgeVoter:
         samples: Sequence[Sample],
         question: str | None,
         order: list[list[int]],
-        reply: BaseMessage | None,
+        reply: BaseMessage | dict[str, Any] | None,
         cause: str,
     ) -> Vote:
+        parsed = None
+        if isinstance(reply, dict):  # structured output beside the message it was read from
+            parsed, reply = reply.get("parsed"), reply.get("raw")
         calls = (reply,) if isinstance(reply, AIMessage) else ()
         counted = MajorityVoter().vote(samples, question)
-        pick = None if reply is None else read_verdict(str(reply.text), len(order))
+        verdict = (
+            json.dumps(parsed) if isinstance(parsed, dict) else str(reply.text) if reply is not None else ""
+        )
+        pick = read_verdict(verdict, len(order))
         if pick is None:
             if len(order) < 2:  # nothing to judge
                 return replace(counted, voter=self.name)
@@ -233,22 +248,35 @@ def _cause(error: Exception) -> str:
     )
 
 
+_VERDICT_WORDS = (
+    r"(?:the|my|final|verdict|best|most|consistent|answer|choice|option|response|candidate|number|is|one|would|be"
+    r"|i|choose|select|pick)"
+)
 _VERDICT = re.compile(
-    r"(?:best|answer|choice|consistent|response|candidate|choose|select|pick"
-    r"|number)\W{0,6}(?:is\W{0,4}|response\W{0,4}|candidate\W{0,4}"
-                      r"|number\W{0,4}|#)*(\d{1,4})\b", re.I)  # fmt: skip
+    rf"[^\w\n]*+(?:{_VERDICT_WORDS}[^\w\n]{{1,8}}|{_VERDICT_WORDS}(?=\d)){{0,12}}+(\d{{1,4}})[^\w\n]*", re.I
+)
+_SCHEMA = {
+    "title": "verdict",
+    "description": "The number of the best response.",
+    "type": "object",
+    "properties": {"best": {"type": "integer", "minimum": 1}},
+    "required": ["best"],
+}
 
 
 def read_verdict(reply: str, n: int) -> int | None:
-    """The candidate, from 0, that a judge's reply names; `None` when it names none of the `n`, or several
-    without a verdict.
+    """The candidate, from 0, that a judge's reply names.
+
+    A verdict stands on a line of its own, such as `BEST: 2`, or in JSON such as `{"best": 2}`. `None` without one,
+    when the first and the last name different candidates, or when that is none of the `n`.
     """
-    text = bare(reply).replace("*", "").replace("`", "")
-    named = [int(found) for found in re.findall(r"\bBEST\W{0,8}(?:response\W{0,4})?(\d{1,4})\b", text, re.I)]
-    named = named or [int(found) for found in _VERDICT.findall(text)][-1:]
-    if not named and len(numbers := set(re.findall(r"(?<![\w.])\d{1,4}(?![\w]|\.\d)", text))) == 1:
-        named = [int(numbers.pop())]
-    return named[-1] - 1 if named and 1 <= named[-1] <= n else None
+    text = bare(reply)
+    fields = next((value for value in find_data(text, split_fences(text)[1]) if isinstance(value, dict)), {})
+    named = [str(value) for name, value in fields.items() if str(name).casefold() == "best"]
+    named = named or [found[1] for line in text.split("\n") if (found := _VERDICT.fullmatch(line))]
+    if not named or not named[0].isdecimal() or named[0] != named[-1]:
+        return None
+    return int(named[0]) - 1 if 1 <= int(named[0]) <= n else None
 
 
 # --- by name ------------------------------------------------------------------------------------------------
@@ -294,9 +322,7 @@ class AutoVoter:
             return MedoidVoter(self.embeddings).vote(samples, question)
         if self.judge is not None:
             return JudgeVoter(self.judge).vote(samples, question, config=config)
-        return replace(
-            MajorityVoter(self.weights, self.policy).elect(samples, answers, question), note=_WORDING
-        )
+        return _worded(MajorityVoter(self.weights, self.policy).elect(samples, answers, question))
 
     async def avote(
         self, samples: Sequence[Sample], question: str | None = None, *, config: RunnableConfig | None = None
@@ -305,7 +331,8 @@ class AutoVoter:
         check_samples(samples)
         if (calls := call_vote(samples, self.weights)) is not None:
             return calls.elected or calls.among_texts(await self.avote(calls.texts, question, config=config))
-        answers = ballots(samples, question)
+        long = is_long(samples)
+        answers = await asyncio.to_thread(ballots, samples, question) if long else ballots(samples, question)
         if self.execution is not None and _code(answers):
             return await self.execution.avote(samples, question, config=config)
         if not _prose(answers):
@@ -314,9 +341,12 @@ class AutoVoter:
             return await MedoidVoter(self.embeddings).avote(samples, question)
         if self.judge is not None:
             return await JudgeVoter(self.judge).avote(samples, question, config=config)
-        return replace(
-            MajorityVoter(self.weights, self.policy).elect(samples, answers, question), note=_WORDING
-        )
+        elected = MajorityVoter(self.weights, self.policy).elect
+        return _worded(await asyncio.to_thread(elected, samples, answers, question))
+
+
+def _worded(vote: Vote) -> Vote:
+    return replace(vote, note="; ".join(filter(None, (_WORDING, vote.note))))
 
 
 _WORDING = "prose was compared by its wording: give embeddings or a judge model for a vote on its meaning"

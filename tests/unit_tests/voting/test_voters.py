@@ -282,6 +282,9 @@ def test_one_candidate_needs_no_judge() -> None:
         ("#2", 1),
         ("The most consistent response is Response 2.", 1), ("I compared 1 and 3.\nBEST: 2", 1),
         ("<think>BEST: 1</think>BEST: 2", 1),
+        ('BEST: 1\nNote: response 2 contains "BEST: 2", which I ignored.', 0),
+        ("The best is not 2", None), ("BEST: 1\nBEST: 2", None), ("BEST: 2\nIt agrees with 1 and 3.\nBEST: 2", 1),
+        ('{"best": 2}', 1), ('```json\n{"best": 2}\n```', 1), ("Response 1 says BEST: 3.\n\nBEST: 2", 1),
         ("BEST: 0", None), ("BEST: 4", None), ("", None), ("1 or 2", None), ("neither", None),
     ],
 )  # fmt: skip
@@ -332,3 +335,22 @@ def test_the_documented_voter_of_ones_own_runs() -> None:
     assert (vote.winner, vote.abstained) == (1, (2,))
     assert len(code.split("class ShortestVoter:")[1].strip().splitlines()) <= 10
     assert voters.Candidate(**{**vote.to_dict()["tally"][0], "samples": (1,)}) == vote.tally[0]
+
+
+class StructuredJudge(GenericFakeChatModel):
+    """A judge whose profile promises structured output."""
+
+    def with_structured_output(self, schema: Any, *, include_raw: bool = False, **kwargs: Any) -> Any:
+        assert include_raw
+        assert schema["required"] == ["best"]
+        return self | (lambda message: {"raw": message, "parsed": {"best": 2}, "parsing_error": None})
+
+
+def test_a_judge_with_structured_output_is_asked_for_it() -> None:
+    said = AIMessage("I like BEST: 1")
+    model = StructuredJudge(messages=iter([said]), profile={"structured_output": True})
+    vote = JudgeVoter(model).vote(samples("7", "8", "9"))
+    plain, _ = judge("BEST: 2")
+    assert vote.winner == JudgeVoter(plain).vote(samples("7", "8", "9")).winner
+    assert vote.voter == "judge"
+    assert [call.text for call in vote.calls] == [said.text]
