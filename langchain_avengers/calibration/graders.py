@@ -413,4 +413,6 @@ def as_grade(result: object) -> Grade:
     if not isinstance(score, int | float) or not 0 <= score <= 1:
         raise CalibrationError(f"the grader returned {str(score)[:60]!r}, not a score from 0 to 1")
     cost = result.cost if isinstance(result, Grade) else 0.0
+    if not 0 <= cost < math.inf:
+        raise CalibrationError(f"the grader returned the cost {cost}, not US dollars")
     return Grade(float(score), None if note is None else str(note)[:500], cost)

@@ -124,8 +124,6 @@ class Calibration:
                     f"{store.folder}: was graded by {before!r}; ask to regrade its answers by {name!r}: "
                     "regrade=True (--regrade)"
                 )
-            if regrade:
-                store.forget_grades()
             if allow_code == "uid" and code_level(allow_code) == "uid":
                 store.setting("code_isolation", "uid")
         except BaseException:

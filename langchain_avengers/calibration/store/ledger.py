@@ -80,6 +80,7 @@ _REPLACE = (
     "DROP TABLE temp.matched",
     "DROP TABLE temp.incoming",
 )
+_UNGRADE = "UPDATE samples SET status = 'answered', score = NULL WHERE status = 'graded'"
 
 
 class Store(Results):
@@ -148,7 +149,7 @@ class Store(Results):
 
         Args:
             questions: The data set.
-            regrade: Whether stored answers will be graded anew.
+            regrade: Take every score back, so that the next run grades the stored answers anew.
             batch: Questions read at a time.
 
         Raises:
@@ -181,6 +182,8 @@ class Store(Results):
                 )
             for statement in _REPLACE:
                 connection.execute(statement)
+            if regrade:
+                connection.execute(_UNGRADE)
 
         self.write(job)
         if gone := self.left_out():
@@ -188,17 +191,6 @@ class Store(Results):
                 "%s: %d stored questions are not in the dataset: left out of the table", self.folder, gone
             )
         return count
-
-    def forget_grades(self) -> None:
-        """Take every score back, so that the next run grades the stored answers anew."""
-        self.write(
-            lambda connection: (
-                connection.execute(
-                    "UPDATE samples SET status = 'answered', score = NULL WHERE status = 'graded'"
-                )
-                and None
-            )
-        )
 
     # Runners
 
