@@ -314,6 +314,7 @@ class ScriptedRouter:
     cheap: list[int] = field(default_factory=list)
 
     scoring = "mean"
+    cost_advice_ = None
 
     @property
     def cluster_costs_(self):

@@ -36,6 +36,7 @@ COMMANDS = {
     "split": "Split a score table: rows to fit with, rows held out.",
     "fit": "Fit a router to a score table and save it.",
     "evaluate": "Judge a router on rows it has not seen.",
+    "tune": "Choose a weight of cost, or a subset of the models.",
     "inspect": "Show a saved router: models, clusters, health.",
     "route": "Say which model a query goes to.",
     "ask": "Answer a question with the pool: route, sample, vote.",

@@ -46,15 +46,3 @@ def table_arrays(table: ScoreTable, models: list[str]) -> tuple[Floats, Floats |
 def task_names(table: ScoreTable) -> list[str]:
     """The table's tasks in alphabetical order; a table without tasks is one task, `"all"`."""
     return sorted(set(table.tasks)) if table.tasks else ["all"]
-
-
-def stratified_folds(strata: Ints, folds: int, seed: int) -> Ints:
-    """Shape (n,). The fold of each row, even within every stratum."""
-    rng = np.random.default_rng(seed)
-    fold = np.zeros(len(strata), np.int64)
-    start = 0
-    for stratum in np.unique(strata):
-        rows = rng.permutation(np.flatnonzero(strata == stratum))
-        fold[rows] = (np.arange(len(rows)) + start) % folds
-        start += len(rows)  # small strata do not all begin with fold 0
-    return fold

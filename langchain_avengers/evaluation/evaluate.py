@@ -470,6 +470,13 @@ def _verdict(evaluation: Evaluation) -> str:
         verdict += (
             f" It costs {abs(change):.0%} {'less' if change < 0 else 'more'}." if abs(change) >= 0.005 else ""
         )
+    advised = evaluation.pareto.advised if evaluation.pareto else None
+    if advised is not None:
+        verdict += (
+            f" With cost_weight={advised.cost_weight:g}, advised by the calibration rows, it is "
+            f"{100 * advised.difference.value:+.2f} points from that model ({_span(advised.difference)}) "
+            f"at {advised.saving.value:.0%} less cost."
+        )
     return evaluation.mark + verdict
 
 

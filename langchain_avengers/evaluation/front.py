@@ -2,11 +2,12 @@
 
 import warnings
 
-from langchain_avengers.evaluation.arrays import arrays, stratified_folds, table_arrays, task_names
-from langchain_avengers.evaluation.pareto import COST_WEIGHTS, ModelPoint, choose_cost_weight
+from langchain_avengers.evaluation.arrays import arrays, table_arrays, task_names
+from langchain_avengers.evaluation.pareto import ModelPoint, choose_cost_weight
 from langchain_avengers.evaluation.pareto import ParetoFront as Front
 from langchain_avengers.evaluation.pareto import ParetoPoint as FrontPoint
 from langchain_avengers.evaluation.pareto import sweep_costs as cost_front
+from langchain_avengers.routing.tuning import COST_WEIGHTS, stratified_folds
 
 __all__ = [
     "COST_WEIGHTS",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from langchain_avengers.errors import RouterError, TableError
 from langchain_avengers.evaluation import metrics
-from langchain_avengers.evaluation.arrays import arrays, stratified_folds, table_arrays
+from langchain_avengers.evaluation.arrays import arrays, table_arrays
 from langchain_avengers.evaluation.baselines import best_of_table, best_single
 from langchain_avengers.evaluation.stats import (
     Estimate,
@@ -23,6 +23,7 @@ from langchain_avengers.evaluation.stats import (
     saving_estimate,
     stratum_means,
 )
+from langchain_avengers.routing.tuning import COST_WEIGHTS, stratified_folds
 
 if TYPE_CHECKING:
     from langchain_avengers.routing.router import ClusterRouter
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-COST_WEIGHTS = (
-    *(step / 200 for step in range(40)),
-    *(step / 20 for step in range(4, 21)),
-)
-"""The weights swept when none are named: steps of 0.005 below 0.2, where most fronts lie, then of 0.05."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,9 @@ class ParetoFront:
         models: The single models.
         best_single: The name of Best Single.
         keeps: The cheapest point at least as accurate as Best Single, `None` when none is. It is found on
-            these rows: to *use* a weight, choose it on calibration rows (`choose_cost_weight`).
+            these rows: to *use* a weight, choose it on calibration rows (`advised`, `choose_cost_weight`).
+        advised: The point of the weight that the router advises, which was found on its calibration rows by
+            cross-validation; `None` when it advises none.
         perf_gain: `metrics.perf_gain`; the interval is that of the most accurate point.
         cost_save: `metrics.cost_save`; the interval is that of `keeps`. `None` when there is no such point.
         pareto_dist: `metrics.pareto_dist` against the single models, with a percentile bootstrap interval.
@@ -88,6 +85,7 @@ class ParetoFront:
     models: tuple[ModelPoint, ...]
     best_single: str
     keeps: ParetoPoint | None
+    advised: ParetoPoint | None
     perf_gain: Estimate
     cost_save: Estimate | None
     pareto_dist: Estimate
@@ -99,13 +97,21 @@ class ParetoFront:
 
     def sentence(self) -> str:
         """What the front says about Best Single's cost."""
+        if self.advised is not None:
+            saving = self.advised.saving
+            return (
+                f"With cost_weight={self.advised.cost_weight:g}, advised by the calibration rows, the router is "
+                f"{self.advised.difference.points(signed=True)} points from Best Single ({self.best_single}) and saves "
+                f"{100 * saving.value:.1f} % of its cost [{100 * saving.low:.1f}, {100 * saving.high:.1f}]."
+            )
         if self.keeps is None:
             return f"No point of the front is as accurate as Best Single ({self.best_single})."
         saving = self.keeps.saving
         return (
-            f"At cost_weight={self.keeps.cost_weight:g} the router is no less accurate than Best Single "
+            f"On these rows, cost_weight={self.keeps.cost_weight:g} holds the accuracy of Best Single "
             f"({self.best_single}): {self.keeps.difference.points(signed=True)} points; and it saves "
-            f"{100 * saving.value:.1f} % of its cost [{100 * saving.low:.1f}, {100 * saving.high:.1f}]."
+            f"{100 * saving.value:.1f} % of its cost [{100 * saving.low:.1f}, {100 * saving.high:.1f}]. "
+            "That weight is read off these rows, so it is no advice."
         )
 
 
@@ -142,6 +148,9 @@ def sweep_costs(
     names = list(router.models_)
     best = best_single(router) if best is None else best
     weights = [float(weight) for weight in (COST_WEIGHTS if cost_weights is None else cost_weights)]
+    advice = router.cost_advice_
+    if advice is not None and advice.cost_weight not in weights:
+        weights.append(advice.cost_weight)
     sweep = [np.asarray(router.choose(where, cost_weight=weight), np.int64) for weight in weights]
     singles = np.array(
         [(over_tasks(costs[:, i], tasks), over_tasks(scores[:, i], tasks)) for i in range(len(names))]
@@ -170,6 +179,7 @@ def sweep_costs(
         ),
         best_single=names[best],
         keeps=keeps,
+        advised=None if advice is None else points[weights.index(advice.cost_weight)],
         perf_gain=gain_estimate(scores[rows, top], scores[:, best], tasks, confidence),
         cost_save=keeps.saving if keeps is not None and singles[best, 0] > 0 else None,
         pareto_dist=Estimate.of(

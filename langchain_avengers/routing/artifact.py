@@ -28,7 +28,15 @@ from langchain_avengers.routing.card import router_card
 from langchain_avengers.routing.hub import download, is_hub_name
 from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.scoring import ClusterStats
-from langchain_avengers.routing.state import Calibration, Clustering, Embedder, FittedRouter, Linear
+from langchain_avengers.routing.state import (
+    Calibration,
+    Clustering,
+    CostAdvice,
+    Embedder,
+    FittedRouter,
+    Linear,
+    Subset,
+)
 from langchain_avengers.voting.policy import VotePolicy
 
 SCHEMA_VERSION = 1
@@ -126,6 +134,8 @@ def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
             "tasks": calibration.tasks,
             "task_statistics": _plain(calibration.by_task),
             "examples": calibration.examples,
+            "subsets": [asdict(subset) for subset in calibration.subsets],
+            "cost_advice": None if calibration.cost_advice is None else asdict(calibration.cost_advice),
             "query_digests": None
             if digests is None
             else base64.b64encode(digests.astype("<u8").tobytes()).decode(),
@@ -268,6 +278,12 @@ def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
             query_digests=None
             if digests is None
             else np.frombuffer(base64.b64decode(digests, validate=True), dtype="<u8"),
+            # 0.1.0 wrote neither
+            subsets=tuple(
+                Subset(tuple(subset["models"]), subset["score"])
+                for subset in calibration.get("subsets") or ()
+            ),
+            cost_advice=CostAdvice(**calibration["cost_advice"]) if calibration.get("cost_advice") else None,
         ),
         embedder=Embedder(state["embedding"]["name"], array[start] if layout["probe"] else None),
         policy=VotePolicy.from_dict(state["policy"]) if state.get("policy") else None,

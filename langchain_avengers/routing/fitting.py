@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -21,6 +22,7 @@ from langchain_avengers.routing.ranking import Ranker
 from langchain_avengers.routing.scoring import ClusterStats, fit_linear
 from langchain_avengers.routing.state import Calibration, Clustering, FittedRouter, Linear
 from langchain_avengers.routing.table import ScoreTable
+from langchain_avengers.routing.tuning import tune
 from langchain_avengers.routing.vectors import Vectors
 
 LINEAR_STRENGTH = 30.0
@@ -98,7 +100,27 @@ def _fit_sorted(parameters: Parameters, table: ScoreTable, X: Vectors) -> Fitted
         )
     state = _assemble(parameters, table, X, clusterings, _linear(parameters, table, X))
     digests = np.unique(query_digests(table.queries)) if len(table) <= _MAX_DIGESTS else None
-    return replace(state, calibration=replace(state.calibration, curve=tuple(curve), query_digests=digests))
+    subsets, advice = tune(
+        table, X, partial(_fit_part, parameters, table, X, n_clusters), n_clusters, parameters.random_state
+    )
+    calibration = replace(
+        state.calibration,
+        curve=tuple(curve),
+        query_digests=digests,
+        subsets=subsets,
+        cost_advice=advice,
+    )
+    return replace(state, calibration=calibration)
+
+
+def _fit_part(
+    parameters: Parameters, table: ScoreTable, X: Vectors, n_clusters: int, inside: Rows
+) -> FittedRouter:
+    """The router of some of the rows, for cross-validation: fewer starts, no weight of cost."""
+    rows, vectors = table.select_rows(inside), X[inside]
+    clusterings = _cluster(parameters, vectors, n_clusters, min(2, parameters.clusterings), trial=True)
+    linear = _linear(parameters, rows, vectors, share=parameters.linear_share(len(table)))
+    return _assemble(replace(parameters, cost_weight=0.0), rows, vectors, clusterings, linear)
 
 
 def _choose_n_clusters(parameters: Parameters, table: ScoreTable, X: Vectors) -> tuple[int, list[CurvePoint]]:

@@ -61,7 +61,7 @@ def add_model(state: FittedRouter, name: str, table: ScoreTable, X: Vectors) -> 
         models=models,
         clusterings=tuple(clusterings),
         linear=linear,
-        calibration=_with_rows(calibration, rows, models),
+        calibration=_untuned(_with_rows(calibration, rows, models)),
     )
 
 
@@ -137,8 +137,13 @@ def remove_model(state: FittedRouter, name: str) -> FittedRouter:
             Clustering(part.centroids, part.stats.take_models(keep)) for part in state.clusterings
         ),
         linear=linear and Linear(linear.weights[keep], linear.intercepts[keep], linear.share),
-        calibration=replace(state.calibration, by_task=state.calibration.by_task.take_models(keep)),
+        calibration=_untuned(replace(state.calibration, by_task=state.calibration.by_task.take_models(keep))),
     )
+
+
+def _untuned(calibration: Calibration) -> Calibration:
+    """Without what cross-validation said of another pool."""
+    return replace(calibration, subsets=(), cost_advice=None)
 
 
 def _with_rows(calibration: Calibration, rows: ScoreTable, models: Sequence[str]) -> Calibration:

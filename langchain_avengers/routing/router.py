@@ -30,6 +30,7 @@ from langchain_avengers.routing.ranking import Ranker
 from langchain_avengers.routing.state import Embedder, FittedRouter
 from langchain_avengers.routing.summary import leaders
 from langchain_avengers.routing.table import ScoreTable
+from langchain_avengers.routing.tuning import best_subset
 from langchain_avengers.routing.vectors import Vectors, unit_vectors
 
 T = TypeVar("T")
@@ -104,6 +105,10 @@ class ClusterRouter(Estimator):
         curve_: Where K was found: each candidate's cross-validated score.
         cluster_tasks_: For each cluster, how many of its rows belong to each task.
         policy_: The learned vote (`voting.policy.VotePolicy`), or None: whom to ask and what their votes weigh.
+        cost_advice_: A weight of cost that saves and loses nothing by cross-validation on the calibration rows; None
+            when there is none.
+        subsets_: The best subset found of each number of models, with its cross-validated score; empty when it is not
+            known.
         examples_: For each cluster, up to three of its calibration queries, the nearest to the centroid first.
 
     Where several clusterings are averaged, the attributes above show the first, which is also the one reported in
@@ -134,6 +139,8 @@ class ClusterRouter(Estimator):
     curve_ = _Fitted(lambda state: list(state.calibration.curve))
     cluster_tasks_ = _Fitted(lambda state: [dict(tasks) for tasks in state.calibration.cluster_tasks])
     examples_ = _Fitted(lambda state: [list(queries) for queries in state.calibration.examples])
+    cost_advice_ = _Fitted(lambda state: state.calibration.cost_advice)
+    subsets_ = _Fitted(lambda state: list(state.calibration.subsets))
     fingerprint_ = _Fitted(lambda state: state.fingerprint)
     policy_ = _Fitted(lambda state: state.policy)
 
@@ -395,15 +402,26 @@ class ClusterRouter(Estimator):
             return np.zeros(len(queries), dtype=bool)
         return np.isin(fitting.query_digests(queries), digests)
 
-    def select_models(self, n: int) -> list[str]:
-        """The paper's automatic subset: the n models that are best in the most clusters, ties by global mean.
+    def select_models(self, n: int, *, rule: Literal["greedy", "leaders"] = "greedy") -> list[str]:
+        """A subset of the models to route among.
+
+        Args:
+            n: Number of models.
+            rule: `"greedy"`: one after the other, the model with which the router scores highest, exchanged as long as
+                that helps; by cross-validation at `fit`, or by the clusters' scores when the pool has changed since or
+                there were few rows.
+                `"leaders"`: the paper's rule, the models that are best in the most clusters, ties by global mean.
 
         Raises:
-            RouterError: n is not in [1, M].
+            RouterError: n is not in [1, M], or there is no such rule.
         """
         state = self.fitted_
         if not 1 <= n <= len(state.models):
             raise RouterError(f"n is {n}; the router has {len(state.models)} models")
+        if rule == "greedy":
+            return list(best_subset(state, n))
+        if rule != "leaders":
+            raise RouterError(f"rule is {rule!r}; give 'greedy' or 'leaders'")
         led = np.bincount(leaders(state)[:, 0], minlength=len(state.models))[state.order]
         return [state.models[m] for m in state.order[np.argsort(-led, kind="stable")[:n]]]
 

@@ -61,6 +61,36 @@ class Embedder:
     probe: Vectors | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Some of the models, found by greedy selection on the calibration rows.
+
+    Attributes:
+        models: Their names, in the order of their own scores.
+        score: Cross-validated score of a router of these models, the mean over tasks, in [0, 1].
+    """
+
+    models: tuple[str, ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostAdvice:
+    """A weight of cost that cross-validation on the calibration rows finds to lose nothing.
+
+    Attributes:
+        cost_weight: The weight.
+        difference: Held-out score with it, minus Best Single's on the same rows.
+        stderr: Standard error of `difference`, paired by row.
+        saving: Share of Best Single's cost that is saved.
+    """
+
+    cost_weight: float
+    difference: float
+    stderr: float
+    saving: float
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """What a router remembers of its calibration rows. It explains decisions and does not change them.
@@ -73,6 +103,8 @@ class Calibration:
         tasks: The T tasks in order; one without a name stands for the rows of a table without tasks.
         by_task: The models' sums in each task, shapes (T, M).
         query_digests: Sorted 64-bit digests of the queries, shape (q,); None when they are not kept.
+        subsets: The subset of one model, of two and so on to all; empty when it is not known.
+        cost_advice: A weight of cost; None when there is none that saves without a loss.
     """
 
     n_rows: int
@@ -82,6 +114,8 @@ class Calibration:
     tasks: tuple[str, ...]
     by_task: ClusterStats
     query_digests: NDArray[np.uint64] | None = None
+    subsets: tuple[Subset, ...] = ()
+    cost_advice: CostAdvice | None = None
 
 
 @dataclass(frozen=True, eq=False)

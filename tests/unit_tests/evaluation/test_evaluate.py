@@ -9,7 +9,6 @@ import pytest
 from langchain_avengers import ScoreTable
 from langchain_avengers.errors import RouterError, TableError
 from langchain_avengers.evaluation import baselines
-from langchain_avengers.evaluation.arrays import stratified_folds
 from langchain_avengers.evaluation.evaluate import NotHeldOutWarning, evaluate
 from langchain_avengers.evaluation.pareto import sweep_costs
 
@@ -244,11 +243,3 @@ def test_a_front_needs_costs(router, table):
     front = sweep_costs(router, table, cost_weights=[0, 1], n_boot=50)
     assert [point.cost_weight for point in front.points] == [0, 1]
     assert "saves 75.0 %" in front.sentence()
-
-
-def test_folds_are_even_in_every_stratum():
-    strata = np.repeat([0, 1], [100, 13])
-    fold = stratified_folds(strata, 5, seed=0)
-    for stratum in (0, 1):
-        count = np.bincount(fold[strata == stratum], minlength=5)
-        assert np.ptp(count) <= 1
