@@ -447,8 +447,8 @@ def test_select_models_counts_clusters_topped() -> None:
     )
     X = [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]
     router = ClusterRouter(n_clusters=3, prior_strength=0).fit(table, vectors=X)
-    assert router.select_models(2) == ["half", "one"]
-    assert router.select_models(3) == ["half", "one", "never"]
+    assert router.select_models(2, rule="leaders") == ["half", "one"]
+    assert router.select_models(3, rule="leaders") == ["half", "one", "never"]
 
 
 def test_explanation_prints_why() -> None:
