@@ -41,6 +41,7 @@ COMMANDS = {
     "route": "Say which model a query goes to.",
     "ask": "Answer a question with the pool: route, sample, vote.",
     "serve": "Serve the pool to clients of OpenAI's protocol.",
+    "learn": "Fold the feedback of a served pool into its router.",
     "add-model": "Add a model to a router with few labelled rows.",
     "ablate": "Repeat the paper's studies on a score table.",
     "report": "Write one HTML page about a router.",

@@ -9,8 +9,9 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,8 +33,30 @@ CREATE TABLE IF NOT EXISTS feedback (
     score REAL NOT NULL CHECK (score BETWEEN 0 AND 1), source TEXT NOT NULL, comment TEXT
 );
 CREATE INDEX IF NOT EXISTS feedback_by_request ON feedback (request_id);
+CREATE TABLE IF NOT EXISTS learned (feedback_id INTEGER PRIMARY KEY REFERENCES feedback (id), time REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, time REAL NOT NULL, answer TEXT NOT NULL);
 """
+
+
+@dataclass(frozen=True)
+class JudgedRequest:
+    """An answered request with feedback on it that no router has learned from.
+
+    Attributes:
+        request_id: The request.
+        query: The text it was routed by; None when queries were not kept.
+        model: The model that answered.
+        propensity: The chance with which the router chose that model, in (0, 1].
+        score: Mean of the feedback's scores, in [0, 1].
+        feedback: Ids of the feedback.
+    """
+
+    request_id: str
+    query: str | None
+    model: str
+    propensity: float
+    score: float
+    feedback: tuple[int, ...]
 
 
 class Store:
@@ -120,6 +143,33 @@ class Store:
             return int(cursor.lastrowid or 0)
 
         return await self._run(job)
+
+    def judged(self) -> list[JudgedRequest]:
+        """Requests with feedback that no router has learned from, oldest first."""
+        select = (
+            "SELECT r.id, r.query, r.model, r.propensity, avg(f.score), group_concat(f.id) FROM requests r "
+            "JOIN feedback f ON f.request_id = r.id WHERE f.id NOT IN (SELECT feedback_id FROM learned) "
+            "GROUP BY r.id ORDER BY r.time, r.id"
+        )
+        rows = self._thread.submit(lambda: self._connection.execute(select).fetchall()).result()
+        return [
+            JudgedRequest(
+                request_id, query, model, propensity, score, tuple(int(each) for each in feedback.split(","))
+            )
+            for request_id, query, model, propensity, score, feedback in rows
+        ]
+
+    def mark_learned(self, requests: Iterable[JudgedRequest]) -> None:
+        """Note that a router has learned from this feedback."""
+        rows = [(number, time.time()) for request in requests for number in request.feedback]
+        insert = "INSERT OR IGNORE INTO learned VALUES (?, ?)"
+
+        def job() -> None:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                self._connection.executemany(insert, rows)
+
+        self._thread.submit(job).result()
 
     async def session(self, session_id: str) -> dict[str, Any] | None:
         """What a session's last answer says of itself."""
