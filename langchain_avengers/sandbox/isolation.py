@@ -117,14 +117,17 @@ def _bubblewrap(disk: int) -> list[str]:
         options += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         options += ["--unshare-user"]
+    made = {"/"}
     for kind, source, target in _tree():
-        for parent in [*Path(target).parents][-2::-1]:
-            options += ["--dir", str(parent)]  # one that bubblewrap makes on its way is closed to other users
+        for parent in map(str, reversed(Path(target).parents)):
+            if parent not in made:  # one that bubblewrap makes on its way would be closed to other users
+                options += ["--dir", parent]
+        made |= {target, *map(str, Path(target).parents)}
         options += {
             "bind": ["--ro-bind", source, target],
             "device": ["--dev-bind", source, target],
             "link": ["--symlink", source, target],
-            "empty": ["--size", "4096", "--tmpfs", target],
+            "empty": ["--size", "4096", "--tmpfs", target, "--remount-ro", target],
         }[kind]
     options += ["--perms", "1777", "--size", str(disk), "--tmpfs", SCRATCH, "--symlink", SCRATCH, "/tmp"]
     return [*options, "--remount-ro", "/", "--chdir", SCRATCH]

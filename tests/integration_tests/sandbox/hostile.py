@@ -3,6 +3,8 @@
 PROBES: statements each of which has to be refused by the system.
 """
 
+import sys
+
 HOSTILE = {
     "forks": "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
     "forks and hides": (
@@ -219,6 +221,7 @@ def _socket(family: str, kind: str = "SOCK_STREAM") -> str:
     return f"import socket; socket.socket(socket.{family}, socket.{kind})"
 
 
+_PACKAGES = f"/python/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 PROBES = {
     "forks": "import os; os.fork()",
     "starts a program": "import subprocess; subprocess.run(['/bin/true'])",
@@ -265,6 +268,6 @@ PROBES = {
     },
     **{
         f"writes {path}": f"open('{path}/x', 'w')"
-        for path in ("", "/dev", "/usr/lib", "/python", "/python/lib", "/code", "/code/langchain_avengers", "/etc")
+        for path in ("", "/dev", "/usr/lib", "/python", "/python/lib", _PACKAGES, "/code", "/code/langchain_avengers", "/etc")
     },
 }  # fmt: skip

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,11 +91,25 @@ def _reachable(path: str) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in Path(os.path.realpath(path)).parents)
 
 
+@pytest.fixture(scope="module")
+def package() -> Iterator[Path]:
+    """A copy of the package that every user may read; not in pytest's folder, which pytest closes to others."""
+    import pyseccomp
+
+    folder = Path(tempfile.mkdtemp(prefix="avengers-package-"))
+    shutil.copytree(ROOT / "langchain_avengers", folder / "langchain_avengers")
+    shutil.copy(pyseccomp.__file__, folder)
+    for part in (folder, *folder.rglob("*")):
+        part.chmod(0o755 if part.is_dir() else 0o644)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(
     scope="module", params=[(user, way) for user in _users() for way in ("bubblewrap", "own")], ids="-".join
 )
 def outcomes(
-    request: pytest.FixtureRequest, capped: Callable[[], None], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, capped: Callable[[], None], package: Path
 ) -> dict[str, tuple[bool, str]]:
     """How every hostile program ended, run in one session by one process."""
     user, way = request.param
@@ -106,15 +121,8 @@ def outcomes(
     jobs += [(f"probe {name}", _probe(statement), "") for name, statement in PROBES.items()]
     jobs += [("honest", "double = lambda x: 2 * x", ASSERTS)]
     python, path, before = _interpreter(user), str(ROOT), list[str]()
-    if user == "nobody":  # it may not read where the package is: a copy of what it needs
-        import pyseccomp
-
-        folder = tmp_path_factory.mktemp("package")
-        shutil.copytree(ROOT / "langchain_avengers", folder / "langchain_avengers")
-        shutil.copy(pyseccomp.__file__, folder)
-        for open_up in (folder, *folder.parents[:3], *folder.rglob("*")):
-            open_up.chmod(open_up.stat().st_mode | (0o755 if open_up.is_dir() else 0o644))
-        path, before = str(folder), ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    if user == "nobody":  # it may not read where the package is
+        path, before = str(package), ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     done = subprocess.run(
         [*before, python, "-c", RUN, way], input=json.dumps(jobs), text=True, capture_output=True, timeout=500, cwd="/",
         preexec_fn=capped, env={"PYTHONPATH": path, "PATH": os.environ["PATH"], "SECRET_WORD": "open-sesame"},
