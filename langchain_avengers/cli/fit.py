@@ -83,13 +83,18 @@ def command(
             score = router.score(table, vectors=found)
         router.save(out)
     about = summarise(router.fitted_).to_dict()
+    vote = None if router.policy_ is None else router.policy_.to_dict()
     if json:
-        output.print_json({"router": out, "rows": router.n_rows_, "score_on_these_rows": score, **about})
+        output.print_json(
+            {"router": out, "rows": router.n_rows_, "score_on_these_rows": score, "vote": vote, **about}
+        )
         return
     output.say(
         f"{router.n_rows_:,} rows, {len(router.models_)} models, {router.n_clusters_} clusters -> {out}"
     )
     output.print_models(about["models"])
+    if router.policy_ is not None:
+        output.say(f"The vote learned: {router.policy_.summary}")
     if score is not None:
         output.say(f"Mean score of the router's choices on these same rows, so not held out: {score:.4f}")
     for check in about["checks"]:

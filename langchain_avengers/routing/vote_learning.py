@@ -17,7 +17,8 @@ from langchain_avengers.voting.policy import VotePolicy
 from langchain_avengers.voting.policy_fitting import MIN_ROWS, RecordedAnswers, fit_policy
 from langchain_avengers.voting.vote import Sample
 
-_FOLDS = 5
+_FOLDS = 10  # of the router: with fewer, what it expects is worse than what it will know
+_VOTE_FOLDS = 5
 _MAX_ROWS = 20_000  # more are sampled
 
 
@@ -49,7 +50,7 @@ def learn_vote(state: FittedRouter, table: ScoreTable, X: Vectors) -> VotePolicy
         _expected_out_of_fold(state, table, X, fold)[rows],
         None if table.costs is None else table.costs[rows].astype(np.float64),
     )
-    return fit_policy(state.models, answers, fold[rows])
+    return fit_policy(state.models, answers, fold[rows] % _VOTE_FOLDS)
 
 
 def _answered(table: ScoreTable) -> NDArray[np.bool_]:

@@ -29,10 +29,11 @@ _MAX_ROWS = 20_000  # more are sampled
 
 _RIDGE = 10.0  # in rows: a few dozen rows hardly move a weight, thousands do
 _PREFIXES = (1, 2, 3, 5, 8, 13)  # numbers of answers that the weights are fitted for, beside all of them
-_STOPS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, NEVER)
+_STOPS = (*(round(0.4 + 0.025 * step, 3) for step in range(22)), 0.96, 0.97, 0.98, 0.99, NEVER)
 _REPEATS = (0.0, 0.05, 0.2)
-_THRIFTS = (0.1, 1.0)
-_CHEAP_FIRST = (1, 2, 3, 4)
+_THRIFTS = (0.1, 1.0, 3.0)
+_CHEAP_FIRST = (1, 2, 3, 4, 6)
+_PLAN_ROWS = 6_000  # by which plans are compared
 _NO_LOSS = 0.001  # a plan that scores so much less than the best is as good
 _SURE = 1.96  # standard errors that a vote has to be ahead of the best single model
 
@@ -305,6 +306,9 @@ def _choose_plans(
     The first is the one that asks most of those as good as the best, if it beats the best single model for sure; else
     it is the router's choice alone, if that does; else the best single model alone.
     """
+    if len(answers) > _PLAN_ROWS:
+        some = np.linspace(0, len(answers) - 1, _PLAN_ROWS).astype(np.intp)
+        answers, folds = answers.take(some), folds[some]
     single = answers.single_scores[:, policy.models.index(policy.single)]
     relative = _relative(answers)
     alone_cost = 1.0 if relative is None else float(relative[0, policy.models.index(policy.single)])
