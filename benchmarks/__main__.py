@@ -7,6 +7,8 @@ from importlib import import_module
 from benchmarks.common import DataMissingError, console
 
 ALL = (
+    "reasoning_gym",
+    "mmlu_pro",
     "routerdc",
     "ablations",
     "coverage",

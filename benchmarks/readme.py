@@ -29,6 +29,23 @@ def routerdc(rows: list[dict[str, Any]]) -> str:
     return _table(["RouterDC test sets, mean over 5 tasks", "accuracy, %"], map(shown, rows))
 
 
+def recorded(name: str, result: dict[str, Any]) -> str:
+    """A pool beside models of other pools, on recorded answers."""
+    rows = result["rows"]
+
+    def shown(label: str) -> list[str]:
+        bold = "**" if label == "routed and voted" else ""
+        answers = rows[label]["answers"]
+        said = f"{answers:.0f}" if answers == round(answers) else f"{answers:.1f}"
+        return [f"{bold}{label}{bold}", f"{bold}{_points(rows[label]['score'])}{bold}", said]
+
+    table = _table([f"{name}, test questions", "score, % [95 %]", "answers"], map(shown, rows))
+    return (
+        f"{table}\n\nRouted and voted against the best single model: {_points(result['gain'], signed=True)} points. Its "
+        f"confidence is off by {100 * result['calibration_error']:.1f} points on average (AUROC {result['auroc']:.2f})."
+    )
+
+
 def voting(result: dict[str, Any]) -> str:
     votes = _table(
         [
@@ -332,6 +349,8 @@ DRAWN: dict[str, tuple[str, Draw]] = {
             coverage,
         )
     },
+    "reasoning_gym": ("reasoning_gym", partial(recorded, "reasoning-gym, seven models")),
+    "mmlu_pro": ("mmlu_pro", partial(recorded, "MMLU-Pro, fourteen models of at most 8B")),
     **{f"ablations {name}": ("ablations", partial(study, name)) for name in STUDIES},
 }
 """Mark -> benchmark whose result it shows, and how it is drawn."""

@@ -252,6 +252,14 @@ class VotePolicy:
             return self.plans[0]
         return max(self.plans, key=lambda plan: (1 - cost_weight) * plan.score - cost_weight * plan.cost)
 
+    def cost_weight_for(self, answers: float) -> float:
+        """The smallest weight of the cost at which at most so many answers are expected on average.
+
+        1.0 when even that asks for more.
+        """
+        weights = (0.0, *np.geomspace(1e-6, 1.0, 600).tolist())
+        return next((weight for weight in weights if self.plan(weight).answers <= answers), 1.0)
+
     def available(self, name: str) -> int:
         """How many answers a model may be asked for: as many as calibration had, one of a model that joined later."""
         return dict(zip(self.models, self.draws, strict=True)).get(name, 1)
