@@ -34,7 +34,7 @@ def data(*parts: str) -> Path:
     path = base.joinpath(*parts)
     if not path.exists():
         raise DataMissingError(
-            f"the benchmark data are missing: {'/'.join(parts)} of the RouterDC and RouterBench data; "
+            f"the benchmark data are missing: {'/'.join(parts)} of the recorded data; "
             "put them into a folder and set AVENGERS_DATA to it"
         )
     return path

@@ -2,8 +2,9 @@
 
 The weight of cost, and how much of the estimate is linear, are chosen on the training rows by cross-validation; the
 test rows say what they give. The queries begin with the same five examples, which fill the embedder's window: what is
-embedded is the question after them. Beside it, on the recorded answers: cheap models first, and Best Single only where
-their answers differ; which ones is chosen on the training rows as well.
+embedded is the question after them. Beside it, on the recorded answers, the learned vote: cheap models first, and the
+strong one when they are not sure. Its weight of cost is the greatest at which it loses at most a point on the training
+rows, out of fold.
 
     python -m benchmarks.cost_front
 """
@@ -19,10 +20,11 @@ import numpy as np
 
 from benchmarks.common import console, data, print_table, save_result
 from langchain_avengers import ClusterRouter, ScoreTable
-from langchain_avengers.evaluation.ensembles import cascade_scores, choose_cascade
+from langchain_avengers.evaluation import replay
+from langchain_avengers.evaluation.baselines import best_single
 from langchain_avengers.evaluation.evaluate import evaluate
 from langchain_avengers.evaluation.pareto import ParetoPoint, choose_cost_weight, sweep_costs
-from langchain_avengers.evaluation.stats import Estimate, jsonable
+from langchain_avengers.evaluation.stats import Estimate, difference_estimate, jsonable, saving_estimate
 from langchain_avengers.routing.embeddings import default_embeddings
 
 SEEDS = 5
@@ -30,6 +32,7 @@ WEIGHTS = [round(float(weight), 4) for weight in np.linspace(0, 0.1, 41)]
 CANDIDATES: tuple[dict[str, Any], ...] = tuple(
     {"n_clusters": 16, "n_clusterings": 5, "linear_weight": share} for share in (0.3, 0.6, 0.9)
 )
+LOSS = 0.01
 RULES = ("no loss in cross-validation", "loss within the interval")
 
 
@@ -40,24 +43,27 @@ def _cheapest(points: tuple[ParetoPoint, ...], rule: str) -> ParetoPoint:
     return min(allowed, key=lambda p: p.cost) if allowed else max(points, key=lambda p: p.avg_acc)
 
 
-def cascade(train: ScoreTable, test: ScoreTable) -> dict[str, Any]:
-    """Cheap models first, Best Single where they differ; with the paired bootstrap interval on the test rows."""
-    found = choose_cascade(train)
-    scores, costs, escalated = cascade_scores(test, found.models, found.strong)
-    alone, price, _ = cascade_scores(test, (), found.strong)
-    known = ~np.isnan(scores) & ~np.isnan(alone)
-    gain = (scores - alone)[known]
-    draws = np.random.default_rng(0).integers(0, len(gain), (10_000, len(gain)))
-    spent = np.random.default_rng(1).integers(0, len(costs), (10_000, len(costs)))
+def learned(
+    train: ScoreTable, test: ScoreTable, vectors: np.ndarray, test_vectors: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """The learned vote at the weight of cost chosen on the training rows, judged on the test rows."""
+    router = ClusterRouter(random_state=seed).fit(train, vectors=vectors)
+    policy = router.policy_
+    assert policy is not None
+    weights = np.geomspace(1e-4, 1, 400).tolist()
+    weight = max([w for w in weights if policy.plan(w).gain >= -LOSS], default=0.0)
+    found = replay(router, test, vectors=test_vectors, cost_weight=weight)
+    best = best_single(router)
+    assert test.costs is not None
+    alone, price = test.scores[:, best].astype(float), test.costs[:, best].astype(float)
+    everywhere = np.zeros(len(test))
     return {
-        "chosen": asdict(found),
-        "difference": asdict(Estimate.of(gain.mean(), gain[draws].mean(axis=1))),
-        "saving": asdict(
-            Estimate.of(
-                1 - costs.sum() / price.sum(), 1 - costs[spent].sum(axis=1) / price[spent].sum(axis=1)
-            )
-        ),
-        "escalated": float(escalated.mean()),
+        "strong": router.models_[best],
+        "cost_weight": weight,
+        "plan": asdict(policy.plan(weight)),
+        "difference": asdict(difference_estimate(found.scores, alone, everywhere)),
+        "saving": asdict(saving_estimate(found.costs, price, everywhere)),
+        "answers": float(found.samples.mean()),
     }
 
 
@@ -130,12 +136,13 @@ def main() -> None:
             f"{100 * summary[rule]['difference']:+.2f} points; mean of {SEEDS} seeds, of which "
             f"{summary[rule]['seeds_with_a_loss_beyond_the_interval']} lose beyond the interval"
         )
-    first = cascade(train, test)
-    console.print(
-        f"cheap models first ({', '.join(first['chosen']['models'])}): {first['saving']['value']:.1%} saved, "
-        f"{Estimate(**first['difference']).points(signed=True)} points; Best Single asked for {first['escalated']:.0%}"
-    )
-    content = {"summary": summary, "cascade": first, "runs": kept, "front": judged.pareto.to_dict()}
+    voted = [learned(train, test, train_vectors, test_vectors, seed) for seed in range(SEEDS)]
+    for seed, one in enumerate(voted):
+        console.print(
+            f"learned vote, seed {seed}: {Estimate(**one['saving']).points()} % saved, "
+            f"{Estimate(**one['difference']).points(signed=True)} points, {one['answers']:.1f} answers a query"
+        )
+    content = {"summary": summary, "learned": voted, "runs": kept, "front": judged.pareto.to_dict()}
     save_result("cost_front", jsonable(content))
 
 

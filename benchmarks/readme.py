@@ -41,8 +41,9 @@ def recorded(name: str, result: dict[str, Any]) -> str:
 
     table = _table([f"{name}, test questions", "score, % [95 %]", "answers"], map(shown, rows))
     return (
-        f"{table}\n\nRouted and voted against the best single model: {_points(result['gain'], signed=True)} points. Its "
-        f"confidence is off by {100 * result['calibration_error']:.1f} points on average (AUROC {result['auroc']:.2f})."
+        f"{table}\n\nRouted and voted against the best single model: {_points(result['gain'], signed=True)} points. "
+        f"Its confidence is off by {100 * result['calibration_error']:.1f} points on average "
+        f"(AUROC {result['auroc']:.2f})."
     )
 
 
@@ -164,18 +165,21 @@ def cost_front(result: dict[str, Any]) -> str:
         ]
         for rule, found in result["summary"].items()
     ]
-    first = result["cascade"]
-    saving = first["saving"]
+    voted = result["learned"]
+    beyond = sum(one["difference"]["high"] < 0 for one in voted)
+    saving, difference = (
+        sum(one[key]["value"] for one in voted) / len(voted) for key in ("saving", "difference")
+    )
     rows.append(
         [
-            f"{len(first['chosen']['models'])} cheap models first, Best Single where they differ",
-            f"{100 * saving['value']:.1f} [{100 * saving['low']:.1f}, {100 * saving['high']:.1f}]",
-            _points(first["difference"], signed=True),
-            "yes" if first["difference"]["high"] < 0 else "no",
+            "learned vote, `cost_weight` chosen for a loss of at most a point",
+            f"{100 * saving:.1f}",
+            f"{100 * difference:+.2f}",
+            f"{beyond} of {len(voted)} seeds",
         ]
     )
     head = [
-        f"RouterBench ARC, against Best Single ({first['chosen']['strong']})",
+        f"RouterBench ARC, against Best Single ({voted[0]['strong']})",
         "of its cost saved, %",
         "difference, points",
         "loss beyond the interval",

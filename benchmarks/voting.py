@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from langchain_avengers.evaluation.ensembles import answer_classes, choose_ensemble, vote_scores
-from langchain_avengers.routing.table import ScoreTable
+from langchain_avengers import ClusterRouter, MajorityVoter, ScoreTable
+from langchain_avengers.evaluation import replay
 from langchain_avengers.voting.answers import extract_answer
 from langchain_avengers.voting.stopping import leader_is_safe
-from langchain_avengers.voting.voters import log_odds
 
 DATA = (
     Path(os.environ.get("AVENGERS_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
@@ -58,24 +57,29 @@ def extraction(table: ScoreTable) -> dict[str, tuple[int, int]]:
 
 
 def votes(train: ScoreTable, test: ScoreTable) -> list[dict[str, Any]]:
-    """The chosen ensemble beside the best single model and votes of the whole pool, on the test half."""
+    """The learned vote beside the best single model and votes of the whole pool, on the test half, without routing."""
     pools = {"six open": [m for m in train.models if "/" in m], "all eleven": list(train.models)}
-    of_train, of_test = answer_classes(train), answer_classes(test)
+    nowhere = np.ones((len(test), 1))
     results = []
     for pool, names in pools.items():
-        # best first, as routed samples vote: on a tie the better model decides
-        models = sorted(names, key=lambda m: -float(np.nanmean(train.scores[:, train.models.index(m)])))
-        chosen = choose_ensemble(train, models=models, labels=of_train)
-        means = {m: float(np.nanmean(test.scores[:, test.models.index(m)])) for m in models}
-        weights = [log_odds(float(np.nanmean(train.scores[:, train.models.index(m)]))) for m in models]
+        fit, held = train.select_models(names), test.select_models(names)
+        router = ClusterRouter(n_clusters=1).fit(fit, vectors=np.ones((len(fit), 1)))
+        policy = router.policy_
+        assert policy is not None
+        everybody: Any = {"strategy": "mixture", "top_n": len(names), "n_samples": len(names)}
+        plan = policy.plan()
+
+        def mean(**settings: Any) -> float:
+            return float(np.nanmean(replay(router, held, vectors=nowhere, **settings).scores))  # noqa: B023
+
         results.append(
             {
                 "pool": pool,
-                "models": list(chosen.models),
-                "chosen": float(np.nanmean(vote_scores(test, chosen.models, chosen.weights, labels=of_test))),
-                "best single": max(means.values()),
-                "equal vote": float(np.nanmean(vote_scores(test, models, labels=of_test))),
-                "log-odds vote": float(np.nanmean(vote_scores(test, models, weights, labels=of_test))),
+                "models": [plan.only] if plan.only else names,
+                "chosen": mean(),
+                "best single": float(held.mean_scores().max()),
+                "equal vote": mean(**everybody, voter=MajorityVoter()),
+                "log-odds vote": mean(**everybody),
             }
         )
     return results

@@ -28,6 +28,7 @@ from langchain_avengers.evaluation.baselines import (
     strong_weak,
 )
 from langchain_avengers.evaluation.pareto import ParetoFront, sweep_costs
+from langchain_avengers.evaluation.reliability import Reliability, reliability
 from langchain_avengers.evaluation.stats import (
     Estimate,
     cost_estimate,
@@ -113,6 +114,23 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Voted:
+    """The strategy that a pool with this router runs by default, replayed on the recorded answers.
+
+    Attributes:
+        strategy: Its name.
+        answers: Answers drawn for a query, mean.
+        confidence: How well the confidence of the vote tells right answers from wrong ones.
+        share: The same of the share of answers that agree: what the confidence would be without calibration.
+    """
+
+    strategy: str
+    answers: float
+    confidence: Reliability
+    share: Reliability
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found. Prints as tables; `to_dict` is JSON-safe.
 
@@ -131,6 +149,7 @@ class Evaluation:
         clusters: The router by cluster of the router.
         traffic: How many rows each model was chosen for.
         pareto: The Pareto front of cost and accuracy; `None` when the table has no costs.
+        voted: The deployed strategy; `None` when no answers are recorded, or the router learned no vote of them.
         best_single: The model that is best on calibration rows.
         confidence: Of all intervals.
         notes: What was left out, and why.
@@ -151,6 +170,7 @@ class Evaluation:
     best_single: str
     confidence: float
     notes: tuple[str, ...]
+    voted: Voted | None = None
 
     @property
     def mark(self) -> str:
@@ -281,6 +301,9 @@ def evaluate(
             detail=names[best],
         )
     )
+    voted, policy = _deployed(router, table, where)
+    if policy is not None:
+        policies.append(policy)
     if calibration is None:
         notes.append(
             "kNN left out, and the other learned baselines: they need the calibration rows (calibration=...)."
@@ -350,8 +373,32 @@ def evaluate(
         best_single=names[best],
         confidence=confidence,
         notes=tuple(notes),
+        voted=voted,
     )
     return replace(evaluation, verdict=_verdict(evaluation))
+
+
+def _deployed(
+    router: ClusterRouter, table: ScoreTable, vectors: NDArray[Any]
+) -> tuple[Voted | None, Policy | None]:
+    """The strategy that a pool runs by default on the recorded answers."""
+    if getattr(router, "policy_", None) is None or (table.answers is None and table.samples is None):
+        return None, None
+    from langchain_avengers.evaluation.replaying import replay
+
+    found = replay(router, table, vectors=vectors)
+    answers = float(found.samples.mean())
+    costs = None if table.costs is None else found.costs
+    policy = Policy(
+        "Routed and voted", "router", found.scores, costs, detail=f"learned, {answers:.1f} answers a query"
+    )
+    voted = Voted(
+        "learned",
+        answers,
+        reliability(found.confidences, found.scores),
+        reliability(found.shares, found.scores),
+    )
+    return voted, policy
 
 
 def _unpriced(router: ClusterRouter) -> list[str]:

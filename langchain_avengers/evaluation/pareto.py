@@ -236,9 +236,9 @@ def choose_cost_weight(
     params = router.get_params()
     if params["n_clusters"] == "auto":
         # the search for K is done once, on all calibration rows, not again in every fold
-        whole = (
-            router if hasattr(router, "n_clusters_") else type(router)(**params).fit(table, vectors=vectors)
-        )
+        whole = router
+        if not hasattr(router, "n_clusters_"):
+            whole = type(router)(**params).fit(table, vectors=vectors, learn_vote=False)
         params |= {
             "n_clusters": min(whole.n_clusters_, int((fold != 0).sum())),
             "n_clusterings": whole.n_clusterings_,
@@ -248,7 +248,7 @@ def choose_cost_weight(
     for number in range(folds):
         held = fold == number
         part = type(router)(**params)
-        part.fit(table.select_rows(~held), None, vectors=vectors[~held])
+        part.fit(table.select_rows(~held), None, vectors=vectors[~held], learn_vote=False)
         column = np.array([table.models.index(name) for name in part.models_])
         for row, weight in enumerate(weights):
             choices[row, held] = column[np.asarray(part.choose(vectors[held], cost_weight=weight))]

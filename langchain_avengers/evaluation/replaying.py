@@ -38,12 +38,14 @@ class Replay:
         samples: Answers drawn.
         costs: US dollars of all answers drawn; NaN when one of them has no recorded cost.
         confidences: The confidence of the vote, in [0, 1].
+        shares: Share of the answers drawn that are the winning one, in [0, 1].
     """
 
     scores: Floats
     samples: NDArray[np.int64]
     costs: Floats
     confidences: Floats
+    shares: Floats
 
 
 class ReplayOptions(GraphOptions, total=False):
@@ -145,7 +147,9 @@ class _Replayed:
     async def answer_all(self, pipeline: Pipeline, settings: Settings) -> Replay:
         n = len(self._table)
         there = self._table.n_samples > 0
-        result = Replay(np.full(n, np.nan), np.zeros(n, dtype=np.int64), np.full(n, np.nan), np.zeros(n))
+        result = Replay(
+            np.full(n, np.nan), np.zeros(n, dtype=np.int64), np.full(n, np.nan), np.zeros(n), np.zeros(n)
+        )
         for self._row in range(n):
             self._given = {}
             able = [name for name, has in zip(self.models_, there[self._row], strict=True) if has]
@@ -179,6 +183,8 @@ class _Replayed:
         result.scores[row] = np.nan if (score := answer.additional_kwargs["score"]) is None else score
         result.samples[row] = len(state["samples"])
         result.confidences[row] = vote["confidence"]
+        agreeing = next((c["count"] for c in vote["tally"] if vote["winner"] in c["samples"]), 0)
+        result.shares[row] = agreeing / len(state["samples"])
         if self._table.costs is not None:
             columns = [self.models_.index(sample["model"]) for sample in state["samples"]]
             result.costs[row] = self._table.costs[row, columns].sum(dtype=np.float64)

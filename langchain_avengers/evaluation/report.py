@@ -105,8 +105,8 @@ def write_report(
         calibration_vectors: Shape (c, d). Their embeddings.
         new_queries: Queries to compare with calibration for drift; the table's when not given.
         new_vectors: Shape (q, d). Embeddings of the new queries; enough without the queries.
-        votes: (confidence, score) of voted answers, each of shape (v,). When not given and the table holds
-            answers, the models' recorded answers are voted on, one from each model.
+        votes: (confidence, score) of voted answers, each of shape (v,). When not given, those of the deployed strategy
+            on the recorded answers, if there are any.
         title: Title of the page.
         png: Folder into which every figure is also written as a PNG file.
         seed: Seed of bootstrap and samples.
@@ -137,7 +137,7 @@ def write_report(
         _k_curve(router),
         _front(found),
         _traffic(router, found, table),
-        _votes(votes if votes is not None else recorded_votes(table, router.models_), votes is None),
+        _votes(found, votes),
         _drift(router, np.asarray(new_vectors), seed),
         _method(router, found, table),
     ]
@@ -596,44 +596,37 @@ def _traffic(router: ClusterRouter, found: Evaluation, table: ScoreTable) -> Sec
     return Section("traffic", "Which models are chosen", tuple(parts))
 
 
-def _votes(votes: tuple[NDArray[Any], NDArray[Any]] | None, recorded: bool) -> Section:
+def _votes(found: Evaluation, votes: tuple[NDArray[Any], NDArray[Any]] | None) -> Section:
     title = "Confidence of the vote"
-    found = None if votes is None else reliability(*votes)
-    if found is None or not found.n:
-        text = "Not shown: no answers are recorded in the table, and no votes were given."
+    judged = [("votes", "the votes given", reliability(*votes))] if votes is not None else []
+    if votes is None and (voted := found.voted) is not None:
+        source = f"strategy {voted.strategy}, {voted.answers:.1f} answers a query"
+        judged = [
+            ("votes", source, voted.confidence),
+            ("shares", f"{source}; before calibration: the share of answers that agree", voted.share),
+        ]
+    if not judged or not judged[0][2].n:
+        text = (
+            "Not shown: no answers are recorded that the router learned a vote of, and no votes were given."
+        )
         return Section("votes", title, (_paragraph(text),))
-    source = "one recorded answer a model, equal votes" if recorded else "the votes given"
-    picture = Picture(
-        "votes",
-        "Accuracy by confidence of the vote",
-        f"Share of right answers by confidence, with standard errors, of {found.n:,} votes ({source}). On the dashed "
-        "line confidence is accuracy; area grows with the votes behind a point.",
-        partial(
-            figures.reliability,
-            [(part.confidence, part.accuracy, part.stderr, part.n) for part in found.bins],
-        ),
-    )
-    text = f"Expected calibration error {100 * found.error:.1f} points."
-    if found.auroc is not None:
-        text += f" A right answer has a higher confidence than a wrong one {found.auroc:.0%} of the time."
-    return Section("votes", title, (_paragraph(text), picture))
-
-
-def recorded_votes(table: ScoreTable, models: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Confidence and score, each (n,), of an equal vote of the models' recorded answers; `None` without answers.
-
-    Confidence is the winning answer's share of the votes cast, NaN where nobody's answer could be read.
-    """
-    if table.answers is None:
-        return None
-    from langchain_avengers.evaluation.ensembles import answer_classes, vote_scores
-
-    labels = answer_classes(table)
-    cast = labels[:, [table.models.index(name) for name in models]]
-    count = np.stack([(cast == label).sum(axis=1) for label in range(max(1, int(labels.max()) + 1))], axis=1)
-    total = count.sum(axis=1)
-    confidence = np.divide(count.max(axis=1), total, out=np.full(len(table), np.nan), where=total > 0)
-    return confidence, vote_scores(table, models, labels=labels)
+    parts: list[str | Picture] = []
+    for name, source, measured in judged:
+        text = f"Expected calibration error {100 * measured.error:.1f} points ({source})."
+        if measured.auroc is not None:
+            text += (
+                f" A right answer has a higher confidence than a wrong one {measured.auroc:.0%} of the time."
+            )
+        bins = [(part.confidence, part.accuracy, part.stderr, part.n) for part in measured.bins]
+        picture = Picture(
+            name,
+            "Accuracy by confidence of the vote",
+            f"Share of right answers by confidence, with standard errors, of {measured.n:,} votes ({source}). On the "
+            "dashed line confidence is accuracy; area grows with the votes behind a point.",
+            partial(figures.reliability, bins),
+        )
+        parts += [_paragraph(text), picture]
+    return Section("votes", title, tuple(parts))
 
 
 def _drift(router: ClusterRouter, vectors: NDArray[Any], seed: int) -> Section:

@@ -60,6 +60,17 @@ SUBSETS = 256
 """At most so many subsets of a size are tried; of more, this many are drawn."""
 
 
+STRATEGIES: dict[str, Callable[[int, int], dict[str, Any]]] = {
+    "direct": lambda models, answers: {"strategy": "direct"},
+    "self_consistency": lambda models, answers: {"strategy": "self_consistency", "n_samples": answers},
+    "mixture of 3": lambda models, answers: {"strategy": "mixture", "top_n": 3, "n_samples": 3},
+    "all models": lambda models, answers: {"strategy": "mixture", "top_n": models, "n_samples": models},
+    "model_switch": lambda models, answers: {"strategy": "model_switch", "n_samples": answers},
+    "learned": lambda models, answers: {"strategy": "learned"},
+}
+"""Strategies of the study by name: what is set for so many models with at most so many recorded answers each."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a cell is, but for its seed: every field that decides its result.
@@ -69,7 +80,7 @@ class Setting:
         embedder: Name of the vectors used.
         share: Share of the training rows used, in (0, 1].
         n_models: Models kept by automatic selection; `None` keeps all.
-        strategy: Ensemble strategy measured on recorded answers; `None` measures routing alone.
+        strategy: A key of `STRATEGIES`, measured on recorded answers; `None` measures routing alone.
     """
 
     params: tuple[tuple[str, Any], ...] = ()
@@ -343,8 +354,6 @@ def _settings(
     params = tuple(sorted(base.items()))
     if study == "embedder":
         return {"default": default, **{name: Setting(params, embedder=name) for name in embedders or {}}}
-    from langchain_avengers.evaluation.ensembles import STRATEGIES
-
     names = given.get(study, tuple(STRATEGIES))
     return {"default": default, **{name: Setting(params, strategy=name) for name in names}}
 
@@ -388,7 +397,8 @@ def _cells(
         train, fit_on = train.select_rows(rows), fit_on[rows]
     router = ClusterRouter(**{"random_state": seed, **dict(first.params)})
     started = time.perf_counter()
-    router.fit(train, None, vectors=fit_on)
+    votes = any(setting.strategy == "learned" for _, setting in group)
+    router.fit(train, None, vectors=fit_on, learn_vote=votes)
     seconds = time.perf_counter() - started
     shared = {"clusters": float(router.n_clusters_), "rows": float(len(train)), "fit_s": seconds}
     best = best_of_table(train, list(router.models_))
@@ -404,11 +414,14 @@ def _measured(
     scores, costs, tasks = table_arrays(held, names)
     result: dict[str, float] = {}
     if setting.strategy is not None:
-        from langchain_avengers.evaluation.ensembles import strategy_scores
+        from langchain_avengers.evaluation.replaying import replay
 
-        routed, priced = strategy_scores(setting.strategy, router, held, judge_on)
-        if priced is not None:
-            result["cost"] = avg_acc(priced, tasks)
+        options = STRATEGIES[setting.strategy](len(names), int(held.n_samples.max()))
+        found = replay(router, held, vectors=judge_on, **options)
+        routed = found.scores
+        result["answers"] = float(found.samples.mean())
+        if held.costs is not None:
+            result["cost"] = avg_acc(found.costs, tasks)
     else:
         kept = None if setting.n_models is None else list(router.select_models(setting.n_models))
         choices = np.asarray(router.choose(judge_on, models=kept), np.int64)

@@ -34,9 +34,8 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
     if priced:
         main.add_column("$ / 1000", justify="right")
     for result in evaluation.results:
-        name = (
-            f"{result.name} ({result.detail})" if result.kind == "baseline" and result.detail else result.name
-        )
+        detail = result.detail if result.kind in ("baseline", "router") else ""
+        name = f"{result.name} ({detail})" if detail else result.name
         cells = [
             name,
             result.avg_acc.points(),
@@ -58,7 +57,11 @@ def tables(evaluation: Evaluation) -> list[RenderableType]:
         else:
             cell = metric.points(signed=name != "AvgAcc") + (" %" if name != "AvgAcc" else "")
         names.add_row(name, cell)
-    parts = []
+    parts: list[RenderableType] = []
+    if (voted := evaluation.voted) is not None:
+        said = f"Confidence of the vote: off by {100 * voted.confidence.error:.1f} points on average"
+        said += f"; the share of answers that agree by {100 * voted.share.error:.1f}."
+        parts.append(Text(said))
     for title, group in (("By task", evaluation.tasks), ("By cluster", evaluation.clusters)):
         grid = table(
             title, "", "n", "router", "Best Single", f"difference [{level}]", "best here", "chosen most"

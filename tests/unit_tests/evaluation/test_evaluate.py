@@ -243,3 +243,28 @@ def test_a_front_needs_costs(router, table):
     front = sweep_costs(router, table, cost_weights=[0, 1], n_boot=50)
     assert [point.cost_weight for point in front.points] == [0, 1]
     assert "saves 75.0 %" in front.sentence()
+
+
+def test_folds_are_even_in_every_stratum():
+    strata = np.repeat([0, 1], [100, 13])
+    fold = stratified_folds(strata, 5, seed=0)
+    for stratum in (0, 1):
+        count = np.bincount(fold[strata == stratum], minlength=5)
+        assert np.ptp(count) <= 1
+
+
+def test_the_deployed_vote_is_judged_with_its_answers_and_costs():
+    from tests.unit_tests.evaluation.synthetic import fitted, make_table
+
+    table, vectors = make_table(120, seed=1)
+    found = evaluate(fitted(), table, vectors=vectors)
+    assert found.voted is not None
+    voted = found["Routed and voted"]
+    assert voted.kind == "router"
+    assert f"{found.voted.answers:.1f} answers a query" in voted.detail
+    assert voted.cost is not None
+    assert found.voted.answers >= 1
+    assert voted.cost.value > 0
+    assert "Confidence of the vote: off by" in str(found)
+    plain, vectors = make_table(120, seed=1, answers=False)
+    assert evaluate(fitted(), plain, vectors=vectors).voted is None

@@ -14,7 +14,7 @@ from tests.unit_tests.evaluation.synthetic import MODELS, fitted, make_table
 
 pytest.importorskip("matplotlib", reason="the report's figures need the extra plots")
 
-FIGURES = {"standings", "tasks", "heat", "map", "k", "front", "traffic", "votes", "drift"}
+FIGURES = {"standings", "tasks", "heat", "map", "k", "front", "traffic", "votes", "shares", "drift"}
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +133,6 @@ def test_many_clusters_and_long_names_draw(tmp_path):
 def test_short_names_stay_apart():
     assert report.short_names(["a/x", "b/y", "z"]) == {"a/x": "x", "b/y": "y", "z": "z"}
     assert report.short_names(["a/x", "b/x"]) == {"a/x": "a/x", "b/x": "b/x"}
-
-
-def test_recorded_votes_by_hand():
-    table, _ = make_table(12, seed=5)
-    confidence, scores = report.recorded_votes(table, MODELS)
-    right = (table.answers == "Answer: 42").sum(axis=1)
-    np.testing.assert_allclose(confidence, np.maximum(right, 5 - right) / 5)
-    np.testing.assert_array_equal(scores, right >= 3)
 
 
 def test_reliability_by_hand():
