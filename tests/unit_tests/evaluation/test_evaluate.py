@@ -245,14 +245,6 @@ def test_a_front_needs_costs(router, table):
     assert "saves 75.0 %" in front.sentence()
 
 
-def test_folds_are_even_in_every_stratum():
-    strata = np.repeat([0, 1], [100, 13])
-    fold = stratified_folds(strata, 5, seed=0)
-    for stratum in (0, 1):
-        count = np.bincount(fold[strata == stratum], minlength=5)
-        assert np.ptp(count) <= 1
-
-
 def test_the_deployed_vote_is_judged_with_its_answers_and_costs():
     from tests.unit_tests.evaluation.synthetic import fitted, make_table
 
