@@ -645,7 +645,7 @@ def router_drift(router: ClusterRouter, vectors: NDArray[Any], *, seed: int = 0)
     """Drift of new queries, given as vectors (n, d), against a router's calibration rows."""
     clusters = np.asarray(router.assign(vectors))
     far = row_norms(unit_rows(vectors) - router.centroids_[clusters])
-    quantile = router.novelty_quantile
+    quantile = router.fitted_.novelty_quantile
     return measure_drift(
         _rows_of_clusters(router),
         clusters,

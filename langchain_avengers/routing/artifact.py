@@ -39,7 +39,7 @@ from langchain_avengers.routing.state import (
 )
 from langchain_avengers.voting.policy import VotePolicy
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 JSON_NAME, ARRAY_NAME, CARD_NAME = "router.json", "centroids.npy", "README.md"
 _KIND = "langchain-avengers router"
 _STATS = tuple(ClusterStats.__dataclass_fields__)
@@ -118,11 +118,13 @@ def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
             "file": ARRAY_NAME,
             "shape": list(array.shape),
             "clusters": [len(part.centroids) for part in state.clusterings],
+            "weights": [part.weight for part in state.clusterings],
             "linear": 0 if linear is None else len(state.models),
             "probe": 0 if probe is None else 1,
         },
         "models": state.models,
         "parameters": asdict(state.parameters),
+        "novelty_quantile": state.novelty_quantile,
         "novelty_distance": state.novelty_distance if math.isfinite(state.novelty_distance) else None,
         "linear": None
         if linear is None
@@ -175,13 +177,24 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{path}: written by langchain-avengers {state.get('package_version')} with schema {version}; this version "
             f"reads schemas up to {SCHEMA_VERSION}: upgrade langchain-avengers"
         )
-    for older in range(version, SCHEMA_VERSION):
-        state = MIGRATIONS[older](state)
+    try:
+        for older in range(version, SCHEMA_VERSION):
+            state = MIGRATIONS[older](state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: the file is damaged: {type(error).__name__} {error}") from error
     checked: dict[str, Any] = state
     return checked
 
 
-MIGRATIONS: dict[int, Any] = {}
+def _from_1(state: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 (version 0.1.0) averaged its clusterings, and the linear part had the rest."""
+    count = len(state["array"]["clusters"])
+    share = float(state["linear"]["share"]) if state["array"]["linear"] else 0.0
+    array = {**state["array"], "weights": [(1 - share) / max(count, 1)] * count}
+    return {**state, "array": array, "novelty_quantile": state["parameters"]["novelty_quantile"]}
+
+
+MIGRATIONS: dict[int, Any] = {1: _from_1}
 """From each older schema version, a function of the parsed file that gives it in the next version's form."""
 
 
@@ -245,9 +258,11 @@ def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
     parameters.check()
     clusterings = []
     start = 0
-    for n_clusters, sums in zip(clusters, state["statistics"], strict=True):
+    for n_clusters, weight, sums in zip(clusters, layout["weights"], state["statistics"], strict=True):
+        if not isinstance(weight, int | float) or not 0 <= weight <= 1:
+            raise ValueError(f"the weight {weight!r} of a clustering is not in [0, 1]")
         stats = _stats(sums, (n_clusters, len(models)), "statistics have another shape than clusters")
-        clusterings.append(Clustering(array[start : start + n_clusters], stats))
+        clusterings.append(Clustering(array[start : start + n_clusters], stats, float(weight)))
         start += n_clusters
     linear = None
     if layout["linear"]:
@@ -263,6 +278,7 @@ def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
         models=tuple(models),
         clusterings=tuple(clusterings),
         linear=linear,
+        novelty_quantile=None if state["novelty_quantile"] is None else float(state["novelty_quantile"]),
         novelty_distance=math.inf if limit is None else float(limit),
         calibration=Calibration(
             n_rows=int(calibration["rows"]),

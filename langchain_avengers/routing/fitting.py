@@ -7,26 +7,37 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_avengers.errors import RouterError
-from langchain_avengers.routing.choose_k import CurvePoint, Rows, choose_n_clusters
 from langchain_avengers.routing.clusterers import cluster, without_warnings
 from langchain_avengers.routing.parameters import Parameters
-from langchain_avengers.routing.ranking import Ranker
+from langchain_avengers.routing.resolutions import (
+    CurvePoint,
+    fewest_of_the_best,
+    fit_weights,
+    ladder,
+    leave_one_out,
+    leave_one_out_means,
+    routed_scores,
+    score_curve,
+)
 from langchain_avengers.routing.scoring import ClusterStats, fit_linear
 from langchain_avengers.routing.state import Calibration, Clustering, FittedRouter, Linear
 from langchain_avengers.routing.table import ScoreTable
-from langchain_avengers.routing.tuning import tune
+from langchain_avengers.routing.tuning import Rows, tune
 from langchain_avengers.routing.vectors import Vectors
 
 LINEAR_STRENGTH = 30.0
 """Ridge penalty of the linear part, in rows: a few dozen rows hardly bend it, thousands do."""
+
+NOVELTY_QUANTILE = 0.97
+"""Share of the calibration rows that are nearer than a novel query: kinds of questions left out of calibration lie
+beyond it, and the rows beyond it gain little from routing (docs/routing.md)."""
 
 _EXAMPLES = 3
 _MAX_DIGESTS = 250_000
@@ -86,66 +97,69 @@ def refit(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
 
 
 def _fit_sorted(parameters: Parameters, table: ScoreTable, X: Vectors) -> FittedRouter:
-    curve: list[CurvePoint] = []
     if parameters.n_clusters == "auto":
-        n_clusters, curve = _choose_n_clusters(parameters, table, X)
+        fitted = _at_resolutions(parameters, table, X)
     else:
-        n_clusters = parameters.n_clusters
-    clusterings = _cluster(parameters, X, n_clusters, parameters.clusterings)
-    if parameters.n_clusters != "auto" and (found := len(clusterings[0][1])) < n_clusters:
-        warnings.warn(
-            f"{found} clusters instead of {n_clusters}: there are not more different vectors, "
-            f"or {parameters.clusterer} left some empty",
-            stacklevel=4,
-        )
-    state = _assemble(parameters, table, X, clusterings, _linear(parameters, table, X))
-    digests = np.unique(query_digests(table.queries)) if len(table) <= _MAX_DIGESTS else None
-    subsets, advice = tune(
-        table, X, partial(_fit_part, parameters, table, X, n_clusters), n_clusters, parameters.random_state
+        fitted = _at_one_resolution(parameters, table, X, parameters.n_clusters)
+        if (found := len(fitted.shown[1])) < parameters.n_clusters:
+            warnings.warn(
+                f"{found} clusters instead of {parameters.n_clusters}: there are not more different vectors, "
+                f"or {parameters.clusterer} left some empty",
+                stacklevel=4,
+            )
+    labels, centroids = fitted.shown
+    apart = _apart(X, *fitted.finest)
+    quantile = parameters.novelty_quantile
+    if quantile == "auto":
+        quantile = _trusted_quantile(apart, fitted.expected, table.scores)
+    tasks, by_task = task_sums(table, table.models)
+    state = FittedRouter(
+        parameters=parameters,
+        models=tuple(table.models),
+        clusterings=fitted.clusterings,
+        linear=fitted.linear,
+        novelty_quantile=quantile,
+        novelty_distance=_novelty_distance(apart, quantile),
+        calibration=Calibration(
+            n_rows=len(table),
+            curve=fitted.curve,
+            cluster_tasks=count_tasks(
+                Counter(zip(labels.tolist(), table.tasks or (), strict=False)), len(centroids)
+            ),
+            examples=_examples(table.queries, _distances(X, labels, centroids), labels, len(centroids)),
+            tasks=tasks,
+            by_task=by_task,
+            query_digests=np.unique(query_digests(table.queries)) if len(table) <= _MAX_DIGESTS else None,
+        ),
     )
-    calibration = replace(
-        state.calibration,
-        curve=tuple(curve),
-        query_digests=digests,
-        subsets=subsets,
-        cost_advice=advice,
-    )
-    return replace(state, calibration=calibration)
+    by_score = replace(state, parameters=replace(parameters, cost_weight=0.0))
+
+    def fit_part(inside: Rows) -> FittedRouter:
+        return refit(by_score, table.select_rows(inside), X[inside])
+
+    subsets, advice = tune(table, X, fit_part, len(centroids), parameters.random_state)
+    return replace(state, calibration=replace(state.calibration, subsets=subsets, cost_advice=advice))
 
 
-def _fit_part(
-    parameters: Parameters, table: ScoreTable, X: Vectors, n_clusters: int, inside: Rows
-) -> FittedRouter:
-    """The router of some of the rows, for cross-validation: fewer starts, no weight of cost."""
-    rows, vectors = table.select_rows(inside), X[inside]
-    clusterings = _cluster(parameters, vectors, n_clusters, min(2, parameters.clusterings), trial=True)
-    linear = _linear(parameters, rows, vectors, share=parameters.linear_share(len(table)))
-    return _assemble(replace(parameters, cost_weight=0.0), rows, vectors, clusterings, linear)
+class _Fit(NamedTuple):
+    """What is fitted to the rows: weighed clusterings and a linear part, and the labels that describe them.
+
+    `expected` are the models' expected scores on each row, shape (n, M), by what the other rows say.
+    """
+
+    clusterings: tuple[Clustering, ...]
+    linear: Linear | None
+    shown: Labelled
+    finest: Labelled
+    expected: NDArray[np.float64]
+    curve: tuple[CurvePoint, ...] = ()
 
 
-def _choose_n_clusters(parameters: Parameters, table: ScoreTable, X: Vectors) -> tuple[int, list[CurvePoint]]:
-    # two clusterings stand for the average: enough that the luck of one start does not decide
-    count = min(2, parameters.clusterings)
-    by_score = replace(parameters, cost_weight=0.0)
-
-    def routed(inside: Rows, outside: Rows, candidates: Sequence[int]) -> NDArray[np.floating]:
-        rows, vectors = table.select_rows(inside), X[inside]
-        linear = _linear(parameters, rows, vectors, share=parameters.linear_share(len(table)))
-        scores = []
-        for n_clusters in candidates:
-            clusterings = _cluster(parameters, vectors, n_clusters, count, trial=True)
-            trial = Ranker(_assemble(by_score, rows, vectors, clusterings, linear))
-            scores.append(table.scores[outside, trial.choose(X[outside])])
-        return np.array(scores)
-
-    return choose_n_clusters(len(table), table.tasks, routed, seed=parameters.random_state)
-
-
-def _cluster(
-    parameters: Parameters, X: Vectors, n_clusters: int, count: int, *, trial: bool = False
-) -> list[Labelled]:
-    """So many clusterings by different seeds."""
-    return [
+def _at_one_resolution(parameters: Parameters, table: ScoreTable, X: Vectors, n_clusters: int) -> _Fit:
+    """Clusterings of one K, which count alike."""
+    share = parameters.linear_share or 0.0
+    ridge = fit_linear(X, table.scores, LINEAR_STRENGTH) if share else None
+    labelled = [
         cluster(
             X,
             n_clusters,
@@ -153,49 +167,87 @@ def _cluster(
             seed=parameters.random_state + 1000 * number,
             # the first clustering is the one shown, so a good one; of many rows, where starts are dear and
             # matter less, the average makes up for the others
-            n_init=1 if trial else None if number == 0 else max(1, min(5, 10_000 // len(X))),
+            n_init=None if number == 0 else max(1, min(5, 10_000 // len(X))),
         )
-        for number in range(count)
+        for number in range(parameters.clusterings)
     ]
-
-
-def _linear(
-    parameters: Parameters, table: ScoreTable, X: Vectors, *, share: float | None = None
-) -> Linear | None:
-    share = parameters.linear_share(len(table)) if share is None else share
-    return Linear(*fit_linear(X, table.scores, LINEAR_STRENGTH), share) if share else None
-
-
-def _assemble(
-    parameters: Parameters,
-    table: ScoreTable,
-    X: Vectors,
-    clusterings: Sequence[Labelled],
-    linear: Linear | None,
-) -> FittedRouter:
-    """Score the models in clusters that are there."""
-    labels, centroids = clusterings[0]
-    distances = _distances(X, labels, centroids)
-    tasks, by_task = task_sums(table, table.models)
-    return FittedRouter(
-        parameters=parameters,
-        models=tuple(table.models),
-        clusterings=tuple(
-            Clustering(centroids, ClusterStats.of(table, labels, len(centroids)))
-            for labels, centroids in clusterings
+    weight = (1 - share) / len(labelled)
+    expected = (1 - share) * _left_out(parameters, table, labelled)
+    if ridge is not None:
+        expected += share * ridge.left_out
+    return _Fit(
+        tuple(
+            Clustering(centroids, ClusterStats.of(table, labels, len(centroids)), weight)
+            for labels, centroids in labelled
         ),
-        linear=linear,
-        novelty_distance=_novelty_distance(distances, labels, parameters.novelty_quantile),
-        calibration=Calibration(
-            n_rows=len(table),
-            curve=(),
-            cluster_tasks=count_tasks(
-                Counter(zip(labels.tolist(), table.tasks or (), strict=False)), len(centroids)
-            ),
-            examples=_examples(table.queries, distances, labels, len(centroids)),
-            tasks=tasks,
-            by_task=by_task,
+        None if ridge is None else Linear(ridge.weights, ridge.intercepts, share),
+        labelled[0],
+        labelled[0],
+        expected,
+    )
+
+
+def _left_out(parameters: Parameters, table: ScoreTable, labelled: Sequence[Labelled]) -> NDArray[np.float64]:
+    """The mean over clusterings of what the other rows say of each row, shape (n, M)."""
+    total = np.zeros(table.scores.shape)
+    for labels, centroids in labelled:
+        stats = ClusterStats.of(table, labels, len(centroids))
+        total += leave_one_out(stats, labels, table.scores, parameters.prior_strength)
+    return total / len(labelled)
+
+
+def _at_resolutions(parameters: Parameters, table: ScoreTable, X: Vectors) -> _Fit:
+    """Clusterings of several K, weighed by what the rows show."""
+    levels: list[list[Labelled]] = []
+    estimates = []
+    for n_clusters in ladder(len(table)):
+        levels.append(
+            [
+                cluster(
+                    X,
+                    n_clusters,
+                    clusterer=parameters.clusterer,
+                    seed=parameters.random_state + 1000 * number,
+                    n_init=1,
+                )
+                for number in range(parameters.clusterings)
+            ]
+        )
+        estimates.append(_left_out(parameters, table, levels[-1]))
+    sizes = [len(level[0][1]) for level in levels]
+    curve = score_curve(sizes, estimates, table.scores, table.tasks)
+    if not parameters.blended:  # the other scoring rules have one clustering
+        return _at_one_resolution(parameters, table, X, fewest_of_the_best(curve))._replace(curve=curve)
+    share = parameters.linear_share
+    ridge = None if share == 0 else fit_linear(X, table.scores, LINEAR_STRENGTH)
+    left_out = None if ridge is None or share else ridge.left_out
+    weights = fit_weights(table.scores, estimates, left_out)
+    if share:
+        weights *= 1 - share
+    elif ridge is not None:
+        share = float(weights[-1])
+    overall = leave_one_out_means(table.scores)
+    expected = overall + sum(w * (part - overall) for w, part in zip(weights, estimates, strict=False))
+    if ridge is not None and share:
+        expected += share * (ridge.left_out - overall)
+    # the middle one is shown: fine enough to tell kinds of questions apart, coarse enough to be read
+    middle, finest = len(levels) // 2, len(levels) - 1
+    order = [middle, *(level for level in range(len(levels)) if level != middle)]
+    return _Fit(
+        tuple(
+            Clustering(
+                centroids,
+                ClusterStats.of(table, labels, len(centroids)),
+                float(weights[level]) / parameters.clusterings,
+            )
+            for level in order
+            for labels, centroids in levels[level]
         ),
+        Linear(ridge.weights, ridge.intercepts, share) if ridge is not None and share else None,
+        levels[middle][0],
+        levels[finest][0],
+        expected,
+        curve,
     )
 
 
@@ -205,16 +257,32 @@ def _distances(X: Vectors, labels: NDArray[np.intp], centroids: Vectors) -> NDAr
     return np.asarray(np.sqrt(np.maximum(squared, 0)))
 
 
-def _novelty_distance(
-    distances: NDArray[np.floating[Any]], labels: NDArray[np.intp], quantile: float | None
-) -> float:
+def _apart(X: Vectors, labels: NDArray[np.intp], centroids: Vectors) -> NDArray[np.floating[Any]]:
+    """How far a new query in its place would be, shape (n,): the distance to the mean of the cluster's other rows.
+
+    NaN for a row that has its cluster for itself.
+    """
     counts = np.bincount(labels)[labels]
-    others = counts > 1
-    if quantile is None or not others.any():
+    return np.where(counts > 1, _distances(X, labels, centroids) * counts / np.maximum(counts - 1, 1), np.nan)
+
+
+def _trusted_quantile(
+    apart: NDArray[np.floating[Any]], expected: NDArray[np.float64], scores: NDArray[np.float32]
+) -> float:
+    """0.97; 1 when routing helps the rows farther than that by more than two standard errors."""
+    if np.isnan(apart).all():
+        return 1.0
+    far = apart > np.nanquantile(apart, NOVELTY_QUANTILE)
+    gain = routed_scores(scores, expected) - routed_scores(scores, leave_one_out_means(scores))
+    gain = gain[far & ~np.isnan(gain)]
+    helps = len(gain) > 1 and gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(gain))
+    return 1.0 if helps else NOVELTY_QUANTILE
+
+
+def _novelty_distance(apart: NDArray[np.floating[Any]], quantile: float | None) -> float:
+    if quantile is None or np.isnan(apart).all():
         return math.inf
-    # the distance to the mean of the OTHER members, n/(n-1) times as far: as a new query would see the cluster
-    apart = distances[others] * (counts / np.maximum(counts - 1, 1))[others]
-    return float(np.quantile(apart, quantile))
+    return float(np.nanquantile(apart, quantile))
 
 
 def count_tasks(counted: Counter[tuple[int, str]], n_clusters: int) -> tuple[dict[str, int], ...]:

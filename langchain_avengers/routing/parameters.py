@@ -25,7 +25,7 @@ class Parameters:
     top_k: int = 1
     beta: float = 6.0
     cost_weight: float = 0.0
-    novelty_quantile: float | None = 1.0
+    novelty_quantile: float | Literal["auto"] | None = "auto"
     n_clusterings: int | Literal["auto"] = "auto"
     linear_weight: float | Literal["auto"] = "auto"
     random_state: int = 0
@@ -41,23 +41,29 @@ class Parameters:
             if not holds(value):
                 raise RouterError(f"{name} is {value!r}; give {wanted}")
         check_cost_weight(self.cost_weight, self.scoring)
-        if self.scoring != "mean" and (self.clusterings > 1 or self.linear_share(1)):
+        if self.scoring != "mean" and (self.clusterings > 1 or self.linear_share):
             raise RouterError(
                 f"n_clusterings and linear_weight belong to scoring='mean', not to {self.scoring!r}"
             )
 
     @property
+    def blended(self) -> bool:
+        """Whether several resolutions are weighed by what the calibration rows show."""
+        return self.n_clusters == "auto" and self.scoring == "mean"
+
+    @property
     def clusterings(self) -> int:
-        """Number of clusterings averaged, with `"auto"` resolved."""
+        """Number of clusterings of each K, with `"auto"` resolved."""
         if self.n_clusterings != "auto":
             return self.n_clusterings
-        return 5 if self.n_clusters == "auto" and self.scoring == "mean" else 1
+        return 3 if self.blended else 1
 
-    def linear_share(self, n_rows: int) -> float:
-        """Share of the ridge regression, with `"auto"` resolved: it grows with the calibration rows."""
+    @property
+    def linear_share(self) -> float | None:
+        """Share of the ridge regression; None when it is fitted with the weights of the resolutions."""
         if self.linear_weight != "auto":
             return float(self.linear_weight)
-        return 0.3 * n_rows / (n_rows + 500) if self.n_clusters == "auto" and self.scoring == "mean" else 0.0
+        return None if self.blended else 0.0
 
 
 class Estimator:
@@ -143,7 +149,7 @@ CONSTRAINTS: dict[str, tuple[Check, str]] = {
     "prior_strength": (_number(0, math.inf), "a number from 0 on"),
     "top_k": (_integer(1), "a whole number from 1 on"),
     "beta": (_number(0, math.inf), "a number from 0 on"),
-    "novelty_quantile": (_either(_one_of(None), _number(0, 1)), "0 to 1, or None"),
+    "novelty_quantile": (_either(_one_of(None, "auto"), _number(0, 1)), "0 to 1, 'auto' or None"),
     "n_clusterings": (_either(_one_of("auto"), _integer(1)), "'auto' or a whole number from 1 on"),
     "linear_weight": (
         _either(_one_of("auto"), _number(0, 0.999)),

@@ -12,7 +12,7 @@ from langchain_avengers.errors import RouterError
 from langchain_avengers.routing.clusterers import nearest
 from langchain_avengers.routing.fitting import LINEAR_STRENGTH, query_digests, task_sums
 from langchain_avengers.routing.scoring import ClusterStats, fit_linear
-from langchain_avengers.routing.state import Calibration, Clustering, FittedRouter, Linear
+from langchain_avengers.routing.state import Calibration, FittedRouter, Linear
 from langchain_avengers.routing.table import ScoreTable
 from langchain_avengers.routing.vectors import Vectors
 
@@ -36,19 +36,17 @@ def add_model(state: FittedRouter, name: str, table: ScoreTable, X: Vectors) -> 
     clusterings = []
     for part in state.clusterings:
         joining = ClusterStats.of(column, nearest(X, part.centroids), len(part.centroids))
-        clusterings.append(
-            Clustering(part.centroids, part.stats.append_model(part.stats.prior_from_pool(joining)))
-        )
+        clusterings.append(replace(part, stats=part.stats.append_model(part.stats.prior_from_pool(joining))))
     models = (*state.models, name)
     linear = state.linear
     if linear is not None:
         # what sets it apart from the pool's mean: of few rows little, and then it is expected to be like that
         usual, level = linear.weights.mean(axis=0), linear.intercepts.mean()
         apart = column.scores - (X @ usual + np.float32(level))[:, None]
-        step, shift = fit_linear(X, apart, LINEAR_STRENGTH)
+        step = fit_linear(X, apart, LINEAR_STRENGTH)
         linear = Linear(
-            np.vstack([linear.weights, usual + step]),
-            np.concatenate([linear.intercepts, level + shift]),
+            np.vstack([linear.weights, usual + step.weights]),
+            np.concatenate([linear.intercepts, level + step.intercepts]),
             linear.share,
         )
     widened = state.calibration.by_task.append_model(ClusterStats.zeros(len(state.calibration.tasks), 1))
@@ -92,9 +90,9 @@ def update(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
     return replace(
         state,
         clusterings=tuple(
-            Clustering(
-                part.centroids,
-                part.stats + ClusterStats.of(rows, nearest(X, part.centroids), len(part.centroids)),
+            replace(
+                part,
+                stats=part.stats + ClusterStats.of(rows, nearest(X, part.centroids), len(part.centroids)),
             )
             for part in state.clusterings
         ),
@@ -113,9 +111,9 @@ def _moved(linear: Linear, rows: ScoreTable, X: Vectors, old: NDArray[np.float64
         if not new:
             continue
         # the old rows counted as spread evenly over all directions
-        step, shift = fit_linear(X, residuals[:, [m]], LINEAR_STRENGTH + old[m] / X.shape[1])
-        weights[m] += step[0]
-        intercepts[m] += shift[0] * new / (old[m] + new)
+        step = fit_linear(X, residuals[:, [m]], LINEAR_STRENGTH + old[m] / X.shape[1])
+        weights[m] += step.weights[0]
+        intercepts[m] += step.intercepts[0] * new / (old[m] + new)
     return Linear(weights, intercepts, linear.share)
 
 
@@ -133,9 +131,7 @@ def remove_model(state: FittedRouter, name: str) -> FittedRouter:
     return replace(
         state,
         models=tuple(state.models[m] for m in keep),
-        clusterings=tuple(
-            Clustering(part.centroids, part.stats.take_models(keep)) for part in state.clusterings
-        ),
+        clusterings=tuple(replace(part, stats=part.stats.take_models(keep)) for part in state.clusterings),
         linear=linear and Linear(linear.weights[keep], linear.intercepts[keep], linear.share),
         calibration=_untuned(replace(state.calibration, by_task=state.calibration.by_task.take_models(keep))),
     )

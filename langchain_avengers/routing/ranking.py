@@ -37,9 +37,9 @@ class _Location:
     """Where n queries lie among C clusterings.
 
     Attributes:
-        near: The deciding clusters of each clustering, nearest first, as rows of `Ranker._means`; shape (n, C, k).
+        near: The deciding clusters of each clustering, nearest first, as rows of `Ranker._parts`; shape (n, C, k).
         shares: Their weights, which sum to 1 over the last axis; None when k is 1.
-        squared: Squared distance to the nearest centroid of the first clustering, shape (n,).
+        squared: Squared distance to the nearest centroid of the finest clustering, shape (n,).
         novel: Whether that is beyond the novelty distance, shape (n,).
         close: Whether rounding could have decided one of these, shape (n,).
     """
@@ -72,6 +72,8 @@ class Ranker:
             blocks.append(state.linear.weights[order])
             self._intercepts = state.linear.intercepts[order].astype(np.float32)
         self._stack = np.ascontiguousarray(np.vstack(blocks), dtype=np.float32)
+        start = sum(sizes[: state.finest])
+        self._finest = slice(start, start + sizes[state.finest])
         centroids = self._stack[: self._rows]
         self._half_squares = np.einsum("kd,kd->k", centroids, centroids) / 2
         # clusterings side by side, (C, largest K): the shorter ones repeat their last cluster, out of reach
@@ -80,10 +82,15 @@ class Ranker:
         places = np.arange(max(sizes))
         self._beyond = places > self._lasts
         self._grid = np.minimum(places, self._lasts) + self._starts
-        self._means = np.vstack(
-            [part.stats.means(parameters.prior_strength)[:, order] for part in state.clusterings]
-        ).astype(np.float32)
         self._overall = stats.global_scores[order].astype(np.float32)
+        # each cluster's part in the expected score; the parts of one query's clusters and the linear part add up to it
+        rest = state.overall_weight * stats.global_scores / len(sizes)
+        self._parts = np.vstack(
+            [
+                (part.weight * part.stats.means(parameters.prior_strength) + rest)[:, order]
+                for part in state.clusterings
+            ]
+        ).astype(np.float32)
         self._costs, self._overall_costs = stats.costs[:, order], stats.global_costs[order]
         self._limit = state.novelty_distance**2
         # with one cluster a query and nothing else to weigh, a cluster's ranking is made once
@@ -295,7 +302,7 @@ class Ranker:
             shares = np.exp(-self._beta * np.where(np.isfinite(gaps), gaps, 0.0)) * np.isfinite(gaps)
             shares /= shares.sum(axis=2, keepdims=True)
         near = np.minimum(near, self._lasts) + self._starts
-        squared = 1.0 + 2.0 * half[:, : self._first].min(axis=1)
+        squared = 1.0 + 2.0 * half[:, self._finest].min(axis=1)
         novel = squared > self._limit
         if self._limit < math.inf:
             close = close | (np.abs(squared - self._limit) < 2 * _ROUNDING)
@@ -310,12 +317,11 @@ class Ranker:
     ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """The values by which models rank, their expected scores, both (n, M); whether rounding could decide, (n,)."""
         if found.shares is None:
-            expected = self._means[found.near[:, :, 0]].mean(axis=1)
+            expected = self._parts[found.near[:, :, 0]].sum(axis=1)
         else:
-            expected = np.einsum("nck,nckm->nm", found.shares, self._means[found.near]) / len(self._grid)
+            expected = np.einsum("nck,nckm->nm", found.shares, self._parts[found.near])
         if self.state.linear is not None:
-            share = self.state.linear.share
-            expected = (1 - share) * expected + share * (products[:, self._rows :] + self._intercepts)
+            expected += self.state.linear.share * (products[:, self._rows :] + self._intercepts)
         expected[found.novel] = self._overall
         if self._scoring == "mean":
             values = expected

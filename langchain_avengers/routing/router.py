@@ -63,9 +63,9 @@ class ClusterRouter(Estimator):
     The recipe of "The Avengers" (arXiv 2505.19797): embed, cluster, score each model in each cluster; a query goes to
     the best model of its nearest cluster. No training and, with `n_clusters` given, one parameter.
 
-    With `n_clusters="auto"` the number is found by cross-validation on the calibration rows, and two things the paper
-    does not have make the estimate steadier: it is averaged over five clusterings that differ in their seed, and
-    blended with a ridge regression of the score on the query's vector. docs/routing.md has the measurements.
+    With `n_clusters="auto"` no single K decides. The rows are clustered at several K, and the estimates are weighed by
+    what the calibration rows show, together with a ridge regression of the score on the query's vector. When the rows
+    show no pattern, the model that is best over all rows answers everything. docs/routing.md has the measurements.
 
     Args:
         n_clusters: Number of clusters K, or `"auto"`.
@@ -81,11 +81,11 @@ class ClusterRouter(Estimator):
             none.
         novelty_quantile: A query farther from its nearest centroid than this quantile of the calibration queries (each
             measured against its cluster without itself) is novel: the global ranking decides. 1 is the farthest of
-            them; None never calls a query novel.
-        n_clusterings: Number of clusterings averaged (scoring `"mean"` only); `"auto"` is 5 where `n_clusters` is
-            `"auto"`, else 1.
+            them; None never calls a query novel. `"auto"` is 0.97, and 1 when routing helps the rows beyond that too.
+        n_clusterings: Number of clusterings of each K that are averaged (scoring `"mean"` only); `"auto"` is 3 when
+            `n_clusters` is `"auto"`, else 1.
         linear_weight: Share in [0, 1) of the ridge regression in a model's expected score (scoring `"mean"` only);
-            `"auto"` is 0.3 · n / (n + 500) for n rows where `n_clusters` is `"auto"`, else 0.
+            `"auto"` is fitted when `n_clusters` is `"auto"`, else 0.
         random_state: Seed. Same rows and seed give the same router, whatever the order of the rows.
 
     Attributes:
@@ -99,10 +99,10 @@ class ClusterRouter(Estimator):
         task_scores_: Mean score of each model over the calibration rows of each task (one, without a name, where the
             table has no tasks), shape (T, M); NaN where not measured.
         n_clusters_: K.
-        n_clusterings_: Number of clusterings averaged.
-        linear_share_: Share of the ridge regression in a model's expected score; 0 where there is none.
-        novelty_distance_: Distance beyond which a query is novel.
-        curve_: Where K was found: each candidate's cross-validated score.
+        n_clusterings_: Number of clusterings, of every K together.
+        linear_share_: Share of the ridge regression in a model's expected score; 0 when there is none.
+        novelty_distance_: Distance to the nearest centroid of the finest clustering beyond which a query is novel.
+        curve_: The leave-one-out score of each resolution by itself.
         cluster_tasks_: For each cluster, how many of its rows belong to each task.
         policy_: The learned vote (`voting.policy.VotePolicy`), or None: whom to ask and what their votes weigh.
         cost_advice_: A weight of cost that saves and loses nothing by cross-validation on the calibration rows; None
@@ -111,8 +111,8 @@ class ClusterRouter(Estimator):
             known.
         examples_: For each cluster, up to three of its calibration queries, the nearest to the centroid first.
 
-    Where several clusterings are averaged, the attributes above show the first, which is also the one reported in
-    decisions and explanations.
+    When there are several clusterings, the attributes above show the first. It has the middle one of the K tried, and
+    is the one reported in decisions and explanations.
 
     Example:
         >>> queries = ["7 + 5?", "2 * 3?", "Capital of Peru?", "Capital of Chad?"]
@@ -154,7 +154,7 @@ class ClusterRouter(Estimator):
         top_k: int = 1,
         beta: float = 6.0,
         cost_weight: float = 0.0,
-        novelty_quantile: float | None = 1.0,
+        novelty_quantile: float | Literal["auto"] | None = "auto",
         n_clusterings: int | Literal["auto"] = "auto",
         linear_weight: float | Literal["auto"] = "auto",
         random_state: int = 0,

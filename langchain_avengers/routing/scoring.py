@@ -202,21 +202,32 @@ def _unit_scale(values: Array) -> Array:
     return scaled
 
 
-def fit_linear(
-    vectors: NDArray[np.float32], scores: NDArray[np.float32], strength: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+@dataclass(frozen=True, eq=False)
+class RidgeFit:
+    """A ridge regression of each model's score on the query vector, and what it says of its own rows.
+
+    Attributes:
+        weights: Shape (M, d) float32. A model without a score has zeros.
+        intercepts: Shape (M,). A model without a score has NaN.
+        left_out: The prediction for each row by the regression on all other rows, shape (n, M).
+    """
+
+    weights: NDArray[np.float32]
+    intercepts: Array
+    left_out: Array
+
+
+def fit_linear(vectors: NDArray[np.float32], scores: NDArray[np.float32], strength: float) -> RidgeFit:
     """Ridge regression of each model's score on the query vector.
 
     Args:
         vectors: Shape (n, d).
         scores: Shape (n, M), NaN where not measured.
         strength: Ridge penalty, in rows of unit length.
-
-    Returns:
-        Weights, shape (M, d), and intercepts, shape (M,). A model without a score gets zeros and NaN.
     """
     known = ~np.isnan(scores)
     weights, intercepts = np.zeros((scores.shape[1], vectors.shape[1])), np.full(scores.shape[1], np.nan)
+    left_out = np.full(scores.shape, np.nan)
     # models measured on the same rows share one factorisation
     for pattern in np.unique(known, axis=1).T:
         columns = np.flatnonzero((known == pattern[:, None]).all(axis=0))
@@ -231,4 +242,10 @@ def fit_linear(
         solution = np.linalg.solve(gram, rows.T @ (targets - mean))
         weights[columns] = solution.T
         intercepts[columns] = mean - centre @ solution
-    return weights.astype(np.float32), intercepts
+        # the residual of a row that is left out is its residual over 1 - leverage
+        fitted = vectors @ solution + intercepts[columns]
+        leverage = np.einsum("nd,dn->n", rows, np.linalg.solve(gram, rows.T)) + 1 / len(rows)
+        inside = targets - (targets - fitted[pattern]) / np.maximum(1 - leverage, 1e-6)[:, None]
+        fitted[pattern] = inside
+        left_out[:, columns] = fitted
+    return RidgeFit(weights.astype(np.float32), intercepts, left_out)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from langchain_avengers._arrays import ratio
 from langchain_avengers.errors import RouterError
-from langchain_avengers.routing.choose_k import CurvePoint
 from langchain_avengers.routing.parameters import Parameters
+from langchain_avengers.routing.resolutions import CurvePoint
 from langchain_avengers.routing.scoring import ClusterStats
 from langchain_avengers.routing.vectors import Vectors
 from langchain_avengers.voting.policy import VotePolicy
@@ -27,10 +27,12 @@ class Clustering:
     Attributes:
         centroids: Shape (K, d) float32, not re-normalised. K may differ between the clusterings of a router.
         stats: The models' sums in each cluster.
+        weight: What its estimate counts in a model's expected score, in [0, 1].
     """
 
     centroids: Vectors
     stats: ClusterStats
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Linear:
     Attributes:
         weights: Shape (M, d) float32.
         intercepts: Shape (M,) float64.
-        share: Its share in a model's expected score, in (0, 1).
+        share: What it counts in a model's expected score, in [0, 1].
     """
 
     weights: Vectors
@@ -97,7 +99,7 @@ class Calibration:
 
     Attributes:
         n_rows: Number of rows.
-        curve: The cross-validated score of each candidate K; empty when K was given.
+        curve: The leave-one-out score of each resolution; empty when K was given.
         cluster_tasks: For each cluster of the first clustering, its rows by task.
         examples: For each cluster of the first clustering, up to three queries, the nearest to the centroid first.
         tasks: The T tasks in order; one without a name stands for the rows of a table without tasks.
@@ -125,9 +127,12 @@ class FittedRouter:
     Attributes:
         parameters: Those it was fitted with.
         models: Names of the M models.
-        clusterings: One or more; a model's expected score is the mean over them. The first is the one shown.
-        linear: The linear part, if there is one.
-        novelty_distance: Distance to the nearest centroid beyond which a query is novel; infinity for never.
+        clusterings: One or more. The first is the one shown.
+        linear: The linear part, if there is one. A model's expected score is the weighted sum of what the clusterings
+            and the linear part say; what their weights lack to 1 is the weight of the global mean.
+        novelty_quantile: Share of the calibration rows nearer than that, with `"auto"` resolved; None for never.
+        novelty_distance: Distance to the nearest centroid of the finest clustering beyond which a query is novel;
+            infinity for never.
         calibration: What is remembered of the calibration rows.
         embedder: What the queries were embedded with.
         policy: The learned vote; None when the calibration rows had no recorded answers, or too few.
@@ -137,6 +142,7 @@ class FittedRouter:
     models: tuple[str, ...]
     clusterings: tuple[Clustering, ...]
     linear: Linear | None
+    novelty_quantile: float | None
     novelty_distance: float
     calibration: Calibration
     embedder: Embedder = field(default_factory=Embedder)
@@ -156,6 +162,17 @@ class FittedRouter:
     def width(self) -> int:
         """d, the length of a query's vector."""
         return int(self.centroids.shape[1])
+
+    @cached_property
+    def finest(self) -> int:
+        """Place of the clustering with the most clusters, the first of several."""
+        return int(np.argmax([len(part.centroids) for part in self.clusterings]))
+
+    @property
+    def overall_weight(self) -> float:
+        """Weight of the global mean in a model's expected score, in [0, 1]; 1 when calibration showed no pattern."""
+        share = 0.0 if self.linear is None else self.linear.share
+        return max(0.0, 1.0 - share - sum(part.weight for part in self.clusterings))
 
     @cached_property
     def cluster_scores(self) -> NDArray[np.float32]:
@@ -201,6 +218,7 @@ class FittedRouter:
         digest = sha256(repr((self.models, asdict(self.parameters), self.embedder.name)).encode())
         for part in self.clusterings:
             digest.update(part.centroids.tobytes())
+            digest.update(repr(part.weight).encode())
             for sums in fields(part.stats):
                 digest.update(getattr(part.stats, sums.name).tobytes())
         if self.linear is not None:

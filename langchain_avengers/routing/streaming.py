@@ -17,7 +17,7 @@ from langchain_avengers.routing.clusterers import group_means, nearest
 from langchain_avengers.routing.fitting import count_tasks, task_sums
 from langchain_avengers.routing.readers.files import parquet_library
 from langchain_avengers.routing.scoring import ClusterStats
-from langchain_avengers.routing.state import Clustering, FittedRouter
+from langchain_avengers.routing.state import FittedRouter
 from langchain_avengers.routing.table import ScoreTable
 from langchain_avengers.routing.vectors import Vectors, unit_vectors
 
@@ -111,7 +111,7 @@ def _sum_up(
     sample: FittedRouter, moved: list[Vectors], files: Sequence[Path], vectors: str, batch_rows: int
 ) -> FittedRouter:
     """The router with these centroids and the sums over all rows."""
-    models, quantile = list(sample.models), sample.parameters.novelty_quantile
+    models, quantile = list(sample.models), sample.novelty_quantile
     sums = [ClusterStats.zeros(len(centroids), len(models)) for centroids in moved]
     by_task: tuple[Sequence[str], ClusterStats] | None = None
     counted: Counter[tuple[int, str]] = Counter()
@@ -125,8 +125,9 @@ def _sum_up(
         for number, centroids in enumerate(moved):
             labels = nearest(X, centroids)
             sums[number] = sums[number] + ClusterStats.of(table, labels, len(centroids))
-            if number == 0:
+            if number == sample.finest:
                 distances += np.histogram(row_norms(X - centroids[labels]), _BINS, (0, 2))[0]
+            if number == 0:
                 counted.update(zip(labels.tolist(), table.tasks or (), strict=False))
     limit = sample.novelty_distance
     if quantile is not None:
@@ -136,7 +137,10 @@ def _sum_up(
     assert by_task is not None, "there are rows: they were counted"
     return replace(
         sample,
-        clusterings=tuple(Clustering(centroids, stats) for centroids, stats in zip(moved, sums, strict=True)),
+        clusterings=tuple(
+            replace(part, centroids=centroids, stats=stats)
+            for part, centroids, stats in zip(sample.clusterings, moved, sums, strict=True)
+        ),
         novelty_distance=limit,
         calibration=replace(
             sample.calibration,
