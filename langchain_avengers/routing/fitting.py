@@ -76,24 +76,43 @@ def check_rows(parameters: Parameters, table: ScoreTable) -> None:
 
 
 def refit(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
-    """A router like this one on other rows: with as many clusters, which are not searched for again.
+    """A router like this one on other rows: as many clusters and the same weights, which are not fitted again.
 
-    It makes out-of-fold estimates, so it takes at most three of the clusterings, each from one start.
+    It makes out-of-fold estimates, so each resolution is clustered once, and a single one at most three times, from
+    one start each.
     """
     parameters = state.parameters
-    clusterings = [
-        cluster(
-            X,
-            min(len(part.centroids), len(X)),
-            clusterer=parameters.clusterer,
-            seed=parameters.random_state + 1000 * number,
-            n_init=1,
-        )
-        for number, part in enumerate(state.clusterings[:3])
-    ]
-    share = 0.0 if state.linear is None else state.linear.share
+    weights: dict[int, float] = {}
+    for part in state.clusterings:
+        size = min(len(part.centroids), len(X))
+        weights[size] = weights.get(size, 0.0) + part.weight
+    repeats = min(len(state.clusterings), 3) if len(weights) == 1 else 1
+    finest = max(weights)
+    clusterings: list[Clustering] = []
+    apart: NDArray[np.floating[Any]] = np.empty(0)
     with without_warnings():
-        return _assemble(parameters, table, X, clusterings, _linear(parameters, table, X, share=share))
+        for size, weight in weights.items():
+            for number in range(repeats):
+                seed = parameters.random_state + 1000 * number
+                labels, centroids = cluster(X, size, clusterer=parameters.clusterer, seed=seed, n_init=1)
+                stats = ClusterStats.of(table, labels, len(centroids))
+                clusterings.append(Clustering(centroids, stats, weight / repeats))
+                if size == finest and number == 0:
+                    apart = _apart(X, labels, centroids)
+    linear = None
+    if state.linear is not None:
+        ridge = fit_linear(X, table.scores, LINEAR_STRENGTH)
+        linear = Linear(ridge.weights, ridge.intercepts, state.linear.share)
+    tasks, by_task = task_sums(table, table.models)
+    return FittedRouter(
+        parameters=parameters,
+        models=tuple(table.models),
+        clusterings=tuple(clusterings),
+        linear=linear,
+        novelty_quantile=state.novelty_quantile,
+        novelty_distance=_novelty_distance(apart, state.novelty_quantile),
+        calibration=Calibration(len(table), (), (), (), tasks, by_task),
+    )
 
 
 def _fit_sorted(parameters: Parameters, table: ScoreTable, X: Vectors) -> FittedRouter:
