@@ -36,6 +36,14 @@ def command(
     keep_queries: Annotated[
         bool, typer.Option("--keep-queries", help="Keep the text of queries in the store too.")
     ] = False,
+    explore: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of answers for which a model that may be better is drawn, to learn from.",
+        ),
+    ] = 0.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     strategy: answering.StrategyName = None,
     n_samples: answering.Samples = None,
@@ -80,7 +88,7 @@ def command(
     }  # fmt: skip
     settings = ServerSettings(
         router=router, pool=pool, options={name: v for name, v in options.items() if v is not None},
-        embeddings=embeddings, keys=keys, store=store, keep_queries=keep_queries,
+        embeddings=embeddings, keys=keys, store=store, keep_queries=keep_queries, explore=explore,
         max_concurrent=max_concurrent, max_queue=max_queue, queue_seconds=queue_seconds, max_body=max_body,
     )  # fmt: skip
     if not KeyRing.read(keys) and not is_loopback(host):

@@ -62,6 +62,7 @@ class ServerSettings(BaseModel):
         keys: Keys file; see `KeyRing`.
         store: SQLite file for feedback and sessions; None: no feedback, sessions in this process.
         keep_queries: Store the text of each query.
+        explore: Share of whole answers for which another model may be drawn; see `chances`.
         max_body: Bytes of a request's body.
         max_concurrent: Requests at work at once.
         max_queue: Requests that may wait.
@@ -81,6 +82,7 @@ class ServerSettings(BaseModel):
     keys: Path | None = None
     store: Path | None = None
     keep_queries: bool = False
+    explore: float = Field(default=0, ge=0, le=1)
     max_body: int = Field(default=20_000_000, ge=1)
     max_concurrent: int = Field(default=512, ge=1)
     max_queue: int = Field(default=1024, ge=0)
@@ -149,7 +151,7 @@ class _Server:
             raise PoolError("a key has dollars_per_day, which needs a store: --store FILE")
         self.metrics, self.rates = Metrics(), Rates()
         self.gate = Gate(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
-        self.chat = Chat(engine, self.metrics, Sessions(self.store), self.store)
+        self.chat = Chat(engine, self.metrics, Sessions(self.store), self.store, settings.explore)
         self.ready, self.created = False, int(time.time())
         self.app = Starlette(
             routes=[

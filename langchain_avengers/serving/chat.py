@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -15,8 +16,11 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 
 from langchain_avengers.errors import PoolError, SamplingError
 from langchain_avengers.pipeline.chat_model import ChatAvengers
+from langchain_avengers.pipeline.messages import routing_text
+from langchain_avengers.pipeline.settings import Router
 from langchain_avengers.providers import status_of
 from langchain_avengers.serving.engine import Engine
+from langchain_avengers.serving.exploring import chances
 from langchain_avengers.serving.keys import ClientKey
 from langchain_avengers.serving.metrics import Metrics
 from langchain_avengers.serving.protocol import (
@@ -42,6 +46,8 @@ class Caller:
         key: The client's key; None when no key is needed.
         session: The session that the client named.
         log: Fields of the request's log line.
+        started: When the request came.
+        propensity: The chance with which the model was asked; None: as the decision says.
     """
 
     request_id: str
@@ -49,6 +55,7 @@ class Caller:
     session: str | None = None
     log: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    propensity: float | None = None
 
     @property
     def key_name(self) -> str | None:
@@ -75,12 +82,14 @@ class Chat:
         metrics: Counts answers.
         sessions: Where each session stands.
         store: Keeps what feedback will be judged by; None: nothing is kept.
+        explore: Share of whole answers for which another model may be drawn, in [0, 1]; see `chances`.
     """
 
     engine: Engine
     metrics: Metrics
     sessions: Sessions
     store: Store | None = None
+    explore: float = 0.0
 
     async def answer(self, request: ChatRequest, caller: Caller) -> list[AIMessage]:
         """The answers, one a choice.
@@ -88,16 +97,19 @@ class Chat:
         Raises:
             ApiError: The request cannot be answered, or no member answered it.
         """
-        call = await self._call(request, caller)
+        drawn = await self._draw(request, caller)
+        call = await self._call(request, caller, drawn)
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(call.model.ainvoke(call.messages, config, **arguments))
-                    for config, arguments in zip(call.configs, call.arguments, strict=True)
-                ]
-        except BaseExceptionGroup as errors:
-            raise self._failed(_first(errors)) from errors
-        answers = [task.result() for task in tasks]
+            answers = await _answers(call)
+        except Exception as error:
+            if drawn is None or not isinstance(error, SamplingError):
+                raise self._failed(error) from error
+            self._failed(error)  # counted; what was drawn out of curiosity costs the client no answer
+            caller.propensity = None
+            try:
+                answers = await _answers(await self._call(request, caller))
+            except Exception as again:
+                raise self._failed(again) from again
         for answer in answers:
             await self._answered(request, caller, answer)
         return answers
@@ -130,12 +142,38 @@ class Chat:
             caller.log["error"] = failure.message
             yield writer.error(failure)
 
-    async def _call(self, request: ChatRequest, caller: Caller) -> _Call:
+    async def _draw(self, request: ChatRequest, caller: Caller) -> str | None:
+        """The model to ask in place of the router's choice; None: ask the router's choice."""
+        if not self._explores(request, caller) or random.random() >= self.explore:
+            return None
+        model = self.engine.model
+        router = cast(Router, model.router)
+        try:
+            text = routing_text(request.conversation(), model.routing_text)
+        except ValueError:
+            return None  # said again, to the client, when the router is asked
+        decision = router.route_vector(await router.aembed(text), models=self._allowed(None, caller.key))
+        ranking = [asdict(row) for row in decision.ranking]
+        everyone, wins = (
+            chances(ranking, decision.chosen[0], self.explore),
+            chances(ranking, decision.chosen[0], 1.0),
+        )
+        (drawn,) = random.choices(list(wins), list(wins.values()))
+        caller.propensity = everyone[drawn]
+        return drawn
+
+    def _explores(self, request: ChatRequest, caller: Caller) -> bool:
+        """Whether the pool chooses: a conversation keeps its model, and a caller who names models gets them."""
+        named = request.model in self.engine.members or request.avengers.allowed_models
+        return bool(self.explore) and not (named or caller.session or request.session or request.tools)
+
+    async def _call(self, request: ChatRequest, caller: Caller, drawn: str | None = None) -> _Call:
         controls = {
             **self.engine.controls(request.model),
             **request.avengers.model_dump(exclude_none=True, exclude={"budget"}),
         }
-        controls["allowed_models"] = self._allowed(controls.get("allowed_models"), caller.key)
+        wanted = controls.get("allowed_models") if drawn is None else [drawn]
+        controls["allowed_models"] = self._allowed(wanted, caller.key)
         model = self.engine.model
         if request.avengers.budget:
             model = model.model_copy(update={"budget": request.avengers.budget})
@@ -193,8 +231,16 @@ class Chat:
             await self.sessions.keep(caller.session, about)
         if self.store is not None and "stored" not in caller.log:
             caller.log["stored"] = True
+            chance = caller.propensity
+            if chance is None:
+                decision, best = about["decision"], about["decision"]["chosen"][0]
+                explores = self._explores(request, caller) and about["model"] == best
+                chance = chances(decision["ranking"], best, self.explore)[best] if explores else 1.0
             query = _last_user_text(request)
-            await self.store.record(caller.request_id, caller.key_name, self.engine.fingerprint, about, query)
+            router = self.engine.fingerprint
+            await self.store.record(
+                caller.request_id, caller.key_name, router, about, query, max(chance, 1e-3)
+            )
 
     def _failed(self, error: BaseException) -> ApiError:
         """An error of the pool as the client is told it."""
@@ -215,6 +261,19 @@ class Chat:
         if isinstance(error, PoolError | ValueError):
             return ApiError(400, " ".join(str(error).split())[:500])
         raise error
+
+
+async def _answers(call: _Call) -> list[AIMessage]:
+    """All choices, side by side."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(call.model.ainvoke(call.messages, config, **arguments))
+                for config, arguments in zip(call.configs, call.arguments, strict=True)
+            ]
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+    return [task.result() for task in tasks]
 
 
 def _bound(model: ChatAvengers, request: ChatRequest) -> Runnable[LanguageModelInput, AIMessage]:

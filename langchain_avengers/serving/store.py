@@ -94,13 +94,19 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job, self._connection)
 
     async def record(
-        self, request_id: str, key_name: str | None, router: str, about: Mapping[str, Any], query: str
+        self,
+        request_id: str,
+        key_name: str | None,
+        router: str,
+        about: Mapping[str, Any],
+        query: str,
+        propensity: float = 1.0,
     ) -> None:
         """Keep what an answer says of itself: what feedback on it will be judged by."""
         decision, now = about["decision"], time.time()
         row = (
             request_id, now, key_name, router, about["model"], about["strategy"],
-            json.dumps(decision["clusters"]), decision["distance"], bool(decision["novel"]), 1.0,
+            json.dumps(decision["clusters"]), decision["distance"], bool(decision["novel"]), propensity,
             about["vote"]["confidence"], about["cost"], query if self.keep_queries else None,
         )  # fmt: skip
         marks = ", ".join("?" * len(row))

@@ -13,6 +13,7 @@ pytest.importorskip("starlette")
 
 from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.errors import RouterError
+from langchain_avengers.serving.exploring import chances
 from langchain_avengers.serving.learning import learn
 from langchain_avengers.serving.store import JudgedRequest, Store
 from tests.fakes import HashEmbeddings
@@ -114,3 +115,20 @@ def test_the_command(run: Run, embedder: HashEmbeddings, router: ClusterRouter, 
     assert again.code == 1
     assert again.out.startswith("0 judged requests can be used")
     assert run("learn", folder, "--from", tmp_path / "none").code == 1
+
+
+def test_chances_sum_to_one_and_leave_out_what_is_shown_to_be_worse() -> None:
+    ranking = [
+        {"name": "best", "score": 0.8, "stderr": 0.02},
+        {"name": "near", "score": 0.79, "stderr": 0.02},
+        {"name": "worse", "score": 0.5, "stderr": 0.02},
+        {"name": "unknown", "score": 0.6, "stderr": None},
+    ]
+    found = chances(ranking, "best", 0.2)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["worse"] == 0
+    assert found["best"] > 0.8
+    assert 0 < found["near"] < 0.2
+    assert 0 < found["unknown"] < 0.2
+    assert chances(ranking, "best", 0.0)["best"] == 1
+    assert chances(ranking, "best", 0.2) == found

@@ -245,6 +245,41 @@ def test_feedback_needs_a_store(serve: Serve) -> None:
     assert "--store" in response.json()["error"]["message"]
 
 
+def test_exploring_asks_others_now_and_then_and_says_how_likely_that_was(
+    serve: Serve, tmp_path: Path
+) -> None:
+    table = toy_table()
+    close = ScoreTable(  # nothing is known for sure of so few rows
+        table.queries[:2] + table.queries[-2:],
+        ["sums", "places"],
+        [[0.6, 0.5], [0.5, 0.5], [0.5, 0.6], [0.5, 0.5]],
+    )
+    ClusterRouter(n_clusters=2).fit(close, HashEmbeddings()).save(tmp_path / "router")
+    store = tmp_path / "store.sqlite"
+    served = serve(store=store, explore=0.5, options={"strategy": "direct"})
+    for _ in range(60):
+        assert ask(served).choices
+    with sqlite3.connect(store) as db:
+        rows = db.execute(
+            "SELECT model, propensity, count(*) FROM requests GROUP BY model, propensity"
+        ).fetchall()
+    assert len(rows) == 2
+    assert sum(chance for _, chance, _ in rows) == pytest.approx(1)
+    assert min(count for _, _, count in rows) > 2
+    ask(served, extra_body={"avengers": {"allowed_models": ["places"]}})
+    with sqlite3.connect(store) as db:
+        assert db.execute("SELECT propensity FROM requests ORDER BY time DESC").fetchone() == (1.0,)
+
+
+def test_a_draw_that_fails_costs_no_answer(serve: Serve, tmp_path: Path) -> None:
+    served = serve(
+        members={"faults": [Fault("error", models=["places"])]}, explore=1.0,
+        options={"n_samples": 1, "max_retries": 0},
+    )  # fmt: skip
+    for _ in range(10):
+        assert ask(served).model_extra["avengers"]["model"] == "sums"
+
+
 # --- life ---
 
 
