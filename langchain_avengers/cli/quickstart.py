@@ -134,7 +134,9 @@ def _answer(
     done: dict[str, Any] = {"question": question}
     if not quiet:
         output.say(f"\nOne question through the graph: {question}")
-    for update in graph.stream(Input(messages=[HumanMessage(question)]), stream_mode="updates"):
+    shown = ["vector", "samples", "decision", "vote", "answer"]
+    given = Input(messages=[HumanMessage(question)])
+    for update in graph.stream(given, stream_mode="updates", output_keys=shown):
         for node, state in update.items():
             line = _describe(node, state, done)
             if not quiet:

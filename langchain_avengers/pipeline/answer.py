@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -20,12 +21,32 @@ from langchain_avengers.pipeline.state import (
 )
 from langchain_avengers.pipeline.usage import account
 from langchain_avengers.providers import describe
+from langchain_avengers.voting.vote import Vote
 
 
 def spent(state: PipelineState, settings: Settings) -> Account:
     """What the query's requests came to so far."""
     calibrated = {row["name"]: row["cost"] for row in state["decision"]["ranking"]}
     return account(state["calls"], prices=settings.prices, calibrated=calibrated)
+
+
+CANDIDATE_TEXT, ANSWER_TEXT = 200, 1000
+"""Characters of a candidate, and of the winning answer, that an answer's metadata holds when it is brief."""
+
+
+def vote_data(vote: Vote, settings: Settings) -> VoteData:
+    """The vote as an answer's metadata holds it."""
+    told = cast(VoteData, vote.to_dict())
+    if settings.answer_metadata == "brief":
+        for candidate in told["tally"]:
+            candidate["value"] = _cut(candidate["value"], CANDIDATE_TEXT)
+        if told["answer"] is not None:
+            told["answer"]["value"] = _cut(told["answer"]["value"], ANSWER_TEXT)
+    return told
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def summary(

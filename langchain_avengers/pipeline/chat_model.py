@@ -75,7 +75,7 @@ class ChatModelOptions(PoolOptions, total=False):
     verbose: bool
     callbacks: list[BaseCallbackHandler] | BaseCallbackManager | None
     tags: list[str] | None
-    metadata: dict[str, Any] | None
+    metadata: dict[str, Any] | Literal["brief", "full"] | None
     custom_get_token_ids: Callable[[str], list[int]] | None
     rate_limiter: BaseRateLimiter | None
     disable_streaming: bool | Literal["tool_calling"]

@@ -22,9 +22,11 @@ def unpacked(
     What the caller set himself wins. Entries that the router does not know may be named as `judge`, `escalate_to` or
     `aggregator`. Models that are no pool file are returned as they are.
     """
-    if not isinstance(models, Pool) or router is None:
-        return models, dict(options)
     options = dict(options)
+    if isinstance(options.get("metadata"), str):  # elsewhere the name of LangChain's own field
+        options["answer_metadata"] = options.pop("metadata")
+    if not isinstance(models, Pool) or router is None:
+        return models, options
     members = {name: _built(spec) for name, spec in models.items() if name in router.models_}
     prices = {name: spec.price for name, spec in models.items() if spec.price and name in members}
     asked = [options[role] for role in HELPERS if isinstance(options.get(role), str)]

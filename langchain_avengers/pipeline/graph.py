@@ -208,6 +208,9 @@ def create_avengers_graph(
         interrupt_after=interrupt_after,
         name=name,
     )
+    compiled.stream_channels = list(
+        Output.__annotations__
+    )  # what is between the nodes is no client's business
     again.graph = compiled
     return compiled
 

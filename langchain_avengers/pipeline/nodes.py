@@ -24,7 +24,14 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from langchain_avengers.errors import AvengersError, PoolError
-from langchain_avengers.pipeline.answer import empty_answers, finished, no_answer, says_something, summary
+from langchain_avengers.pipeline.answer import (
+    empty_answers,
+    finished,
+    no_answer,
+    says_something,
+    summary,
+    vote_data,
+)
 from langchain_avengers.pipeline.health import CircuitBreaker, ModelHealth, logger
 from langchain_avengers.pipeline.messages import (
     aggregation,
@@ -49,7 +56,6 @@ from langchain_avengers.pipeline.state import (
     SampleRecord,
     SampleRequest,
     StateUpdate,
-    VoteData,
     applied,
     new_state,
 )
@@ -282,7 +288,7 @@ class Pipeline:
         if plan["final"] is None:
             if candidates:
                 elected, calls = yield from self._elect(candidates, state, context)
-                update = {"vote": cast(VoteData, elected.to_dict()), "calls": calls}
+                update = {"vote": vote_data(elected, settings), "calls": calls}
                 state = applied(state, update)
             progress = self._progress(state, settings)
             if context.streams and any(map(says_something, candidates)):

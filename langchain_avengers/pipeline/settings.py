@@ -147,6 +147,7 @@ class GraphOptions(TypedDict, total=False):
     temperature: float | None
     max_tokens: int | None
     stop: list[str] | None
+    answer_metadata: Literal["brief", "full"]
     inner_callbacks: Literal["tracers", "all"]
     progress: bool
 
@@ -218,6 +219,8 @@ class Settings(BaseModel):
         temperature: Passed to every member. None: each member's own.
         max_tokens: Passed to every member. None: each member's own.
         stop: Stop sequences, passed to every member.
+        answer_metadata: What an answer says of its vote: `"brief"` cuts the texts of candidates, `"full"` holds them
+            whole. May be given as `metadata="brief"` or `"full"`.
         inner_callbacks: Which callbacks the members' calls inherit: `"tracers"` shows the caller one answer;
             `"all"` shows every sample, as it is drawn.
         progress: Send custom events (`"avengers"`) as the query is routed and its samples come in.
@@ -254,6 +257,7 @@ class Settings(BaseModel):
     temperature: float | None = None
     max_tokens: int | None = None
     stop: list[str] | None = None
+    answer_metadata: Literal["brief", "full"] = "brief"
     inner_callbacks: Literal["tracers", "all"] = "tracers"
     progress: bool = False
 

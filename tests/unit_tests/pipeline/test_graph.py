@@ -26,6 +26,37 @@ def build(first: Any = None, **settings: Any) -> Any:
     return create_avengers_graph(FakeRouter(), models, **settings)
 
 
+def kept(graph: Any) -> dict[str, Any]:
+    """All that the checkpointer holds of the thread."""
+    values: dict[str, Any] = graph.checkpointer.get_tuple(THREAD).checkpoint["channel_values"]
+    return {key: value for key, value in values.items() if not key.startswith(("branch:", "__"))}
+
+
+def test_what_is_between_the_nodes_is_no_clients_business() -> None:
+    graph = build(checkpointer=InMemorySaver())
+    private = {"vector", "samples", "calls", "plan", "failures", "unrouted"}
+    for part in graph.stream(SUM, THREAD, stream_mode="values"):
+        assert not private & part.keys()
+    for part in graph.stream(SUM, THREAD, stream_mode="updates"):
+        assert not any(private & (update or {}).keys() for update in part.values())
+    assert not private & graph.get_state(THREAD).values.keys()
+    shown = [
+        p for p in graph.stream(SUM, THREAD, stream_mode="updates", output_keys=["samples"]) if "sample" in p
+    ]
+    assert len(shown[0]["sample"]["samples"]) == 3
+
+
+@pytest.mark.parametrize("how", ["brief", "full"])
+def test_an_answer_does_not_carry_every_candidate_whole(how: str) -> None:
+    texts = [f"{n} " + "A long answer in prose, of many words. " * 90 for n in range(5)]
+    settings: Any = {} if how == "brief" else {"metadata": "full"}
+    answer = build(says(*texts), n_samples=5, **settings).invoke(SUM)["answer"]
+    size = len(answer.model_dump_json()) - len(answer.text)
+    assert (size < 4000) is (how == "brief")
+    values = [candidate["value"] for candidate in answer.response_metadata["avengers"]["vote"]["tally"]]
+    assert all(value.endswith("…") for value in values) is (how == "brief")
+
+
 def test_a_turn_starts_afresh() -> None:
     graph = build(checkpointer=InMemorySaver())
     first = graph.invoke(SUM, THREAD)
@@ -33,7 +64,7 @@ def test_a_turn_starts_afresh() -> None:
     assert [m.type for m in second["messages"]] == ["human", "ai", "human", "ai"]
     assert second["answer"].text == "Paris"
     assert first["account"]["requests"] == second["account"]["requests"] == 3
-    state = graph.get_state(THREAD).values
+    state = kept(graph)
     assert [s["model"] for s in state["samples"]] == ["places"] * 3
     assert len(state["calls"]) == 3
 
@@ -41,9 +72,9 @@ def test_a_turn_starts_afresh() -> None:
 def test_a_failed_turn_leaves_nothing_to_the_next() -> None:
     graph = build(says(StatusError(401), "Answer: 12"), checkpointer=InMemorySaver())
     graph.invoke(SUM, THREAD)
-    assert len(graph.get_state(THREAD).values["failures"]) >= 1
+    assert len(kept(graph)["failures"]) >= 1
     graph.invoke(PLACE, THREAD)
-    assert graph.get_state(THREAD).values["failures"] == []
+    assert kept(graph)["failures"] == []
 
 
 @pytest.mark.parametrize("node", ["route", "sample", "vote"])
@@ -71,7 +102,7 @@ async def test_time_travel() -> None:
 def test_the_state_is_plain_data(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = build(checkpointer=InMemorySaver(), strategy="mixture")
     graph.invoke(SUM, THREAD)
-    values = graph.get_state(THREAD).values
+    values = kept(graph)
     strict = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
     back = strict.loads_typed(strict.dumps_typed(values))
     assert back == values
