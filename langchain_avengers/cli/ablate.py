@@ -15,8 +15,8 @@ def command(
     study: Annotated[
         list[str] | None,
         typer.Option(
-            help="clusters, clusterer, scoring, top_k, models, size, embedder or strategy; repeatable. By default "
-            "all studies for which the table has data."
+            help="clusters, clusterer, scoring, top_k, models, size, tasks, embedder or strategy; repeatable. "
+            "By default all studies for which the table has data."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for every setting.")] = 5,

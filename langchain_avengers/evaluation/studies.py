@@ -7,14 +7,10 @@ settings that studies share are run once.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from hashlib import sha256
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -23,13 +19,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_avengers._arrays import unit_rows
-from langchain_avengers._files import replacing, write_whole
+from langchain_avengers._arrays import known_mean
 from langchain_avengers.errors import RouterError, TableError
 from langchain_avengers.evaluation.arrays import table_arrays
 from langchain_avengers.evaluation.baselines import best_of_table
 from langchain_avengers.evaluation.metrics import avg_acc
 from langchain_avengers.evaluation.stats import Estimate, difference_estimate, jsonable, student
+from langchain_avengers.evaluation.study_cells import (
+    CellStore,
+    cell_key,
+    embed_once,
+    fingerprint_of_rows,
+    fingerprint_of_vectors,
+)
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from langchain_avengers.routing.table import ScoreTable
 
 Vectors = NDArray[np.float32]
-Study = Literal["clusters", "clusterer", "scoring", "top_k", "models", "size", "embedder", "strategy"]
+Study = Literal[
+    "clusters", "clusterer", "scoring", "top_k", "models", "size", "tasks", "embedder", "strategy"
+]
 STUDIES: tuple[Study, ...] = (
     "clusters",
     "clusterer",
@@ -47,6 +51,7 @@ STUDIES: tuple[Study, ...] = (
     "top_k",
     "models",
     "size",
+    "tasks",
     "embedder",
     "strategy",
 )
@@ -56,6 +61,8 @@ TOP_K = tuple(
     (top_k, beta) for top_k in (1, 2, 3, 5, 11) for beta in ((6.0,) if top_k == 1 else (3.0, 6.0, 30.0))
 )
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
+MOST_TASKS = 20
+"""With more tasks than these, leaving each out takes long: the study is then run only when asked for."""
 SUBSETS = 256
 """At most so many subsets of a size are tried; of more, this many are drawn."""
 
@@ -81,6 +88,7 @@ class Setting:
         share: Share of the training rows used, in (0, 1].
         n_models: Models kept by automatic selection; `None` keeps all.
         strategy: A key of `STRATEGIES`, measured on recorded answers; `None` measures routing alone.
+        left_out: A task whose rows are not fitted to; the router is then judged on that task's test rows alone.
     """
 
     params: tuple[tuple[str, Any], ...] = ()
@@ -88,6 +96,7 @@ class Setting:
     share: float = 1.0
     n_models: int | None = None
     strategy: str | None = None
+    left_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,7 @@ def ablate(
         vectors: Shape (n, d). The rows' embeddings; embedded with `embeddings` when not given.
         embeddings: Embedder of the rows; the package's default when neither is given.
         embedders: For the study `"embedder"`: name to embedder, or to the vectors of `table`'s rows.
-        studies: Of `STUDIES`; when not given, those the table has what for.
+        studies: Of `STUDIES`; when not given, all for which the table has data, `"tasks"` up to 20 tasks.
         seeds: How many, or which.
         test_size: Share of the rows each seed holds out.
         test: Test rows, the same for every seed; then all of `table` is for training.
@@ -229,14 +238,14 @@ def ablate(
     notes: list[str] = []
 
     def space(name: str, source: Embeddings | Vectors | None) -> None:
-        own = source if isinstance(source, np.ndarray) else _embed(source, name, table.queries, cache_dir)
+        own = source if isinstance(source, np.ndarray) else embed_once(source, name, table.queries, cache_dir)
         far = None
         if test is not None:
             if isinstance(source, np.ndarray) and name != "default":
                 raise TableError(f"embedder {name!r}: with test= give an embedder, not vectors")
             given = test_vectors if name == "default" else None
             embedder = None if isinstance(source, np.ndarray) else source
-            far = given if given is not None else _embed(embedder, name, test.queries, cache_dir)
+            far = given if given is not None else embed_once(embedder, name, test.queries, cache_dir)
         if len(own) != len(table):
             raise TableError(f"embedder {name!r}: {len(own)} vectors for {len(table)} rows")
         spaces[name] = np.asarray(own, np.float32), far
@@ -246,15 +255,15 @@ def ablate(
         space(name, source)
 
     plan = {study: _settings(study, table, base, embedders, dict(settings or {}), notes) for study in wanted}
-    common = _fingerprint(table, test, test_size)
-    fingerprint = {name: f"{common} {_fingerprint_of(pair)}" for name, pair in spaces.items()}
+    common = fingerprint_of_rows(table, test, test_size)
+    fingerprint = {name: f"{common} {fingerprint_of_vectors(pair)}" for name, pair in spaces.items()}
     cells = {
-        _key(fingerprint[setting.embedder], setting, seed): (setting, seed)
+        cell_key(fingerprint[setting.embedder], setting, seed): (setting, seed)
         for group in plan.values()
         for setting in group.values()
         for seed in numbers
     }
-    store = _Store(Path(out) if out is not None else None)
+    store = CellStore(Path(out) if out is not None else None)
     done = {key: store.found[key] for key in cells if key in store.found}
     reused, todo = len(done), {key: cell for key, cell in cells.items() if key not in done}
     # cells that differ only in what is measured share one router
@@ -274,9 +283,11 @@ def ablate(
     rows = []
     for study, settings_of in plan.items():
         results = {
-            label: [done[_key(fingerprint[setting.embedder], setting, seed)] for seed in numbers]
+            label: [done[cell_key(fingerprint[setting.embedder], setting, seed)] for seed in numbers]
             for label, setting in settings_of.items()
         }
+        if study == "tasks":
+            rows.append(_row(study, "each task left out in turn", _mean_cells(list(results.values())), None))
         rows += [_row(study, label, cell, results.get("default")) for label, cell in results.items()]
     if len(numbers) < 2:
         notes.append("One seed: the intervals over seeds are left open.")
@@ -290,9 +301,11 @@ def _wanted(
         "embedder": (bool(embedders), "several embedders (embedders=...)"),
         "strategy": (table.answers is not None, "the models' answers in the table"),
         "models": (len(table.models) > 2, "three models or more"),
+        "tasks": (len(set(table.tasks or ())) > 1, "two tasks or more"),
     }
     if studies is None:
-        return [study for study in STUDIES if needs.get(study, (True, ""))[0]]
+        many = len(set(table.tasks or ())) > MOST_TASKS
+        return [s for s in STUDIES if needs.get(s, (True, ""))[0] and not (many and s == "tasks")]
     wanted: list[Study] = []
     for study in studies:
         if study not in STUDIES:
@@ -338,7 +351,18 @@ def _settings(
         return {"default": default, **{rule: setting(scoring=rule) for rule in given.get(study, rules)}}
     if study == "top_k":
         pairs = given.get(study, TOP_K)
-        return {"default": default, **{f"top_k={k} beta={b:g}": setting(top_k=k, beta=b) for k, b in pairs}}
+        ranks = {
+            f"rank rule, top_k={k} beta={b:g}": setting(scoring="rank", top_k=k, beta=b) for k, b in pairs
+        }
+        return {
+            "default": default,
+            **{f"top_k={k} beta={b:g}": setting(top_k=k, beta=b) for k, b in pairs},
+            **ranks,
+        }
+    if study == "tasks":
+        params = tuple(sorted(base.items()))
+        names = given.get(study, sorted(set(table.tasks or ())))
+        return {f"without {name}": Setting(params, left_out=name) for name in names}
     if study == "models":
         sizes = given.get(study, range(1, len(table.models)))
         params = tuple(sorted(base.items()))
@@ -392,6 +416,11 @@ def _cells(
         assert space[1] is not None
         train, held, fit_on, judge_on = table, test, space[0], space[1]
     first = group[0][1]
+    if first.left_out is not None:
+        known = np.array([task != first.left_out for task in train.tasks or ()])
+        asked = np.array([task == first.left_out for task in held.tasks or ()])
+        train, fit_on = train.select_rows(known), fit_on[known]
+        held, judge_on = held.select_rows(asked), judge_on[asked]
     if first.share < 1:
         rows = _draw(train, first.share, seed)
         train, fit_on = train.select_rows(rows), fit_on[rows]
@@ -482,6 +511,16 @@ def _draw(table: ScoreTable, share: float, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(drawn))
 
 
+def _mean_cells(settings: Sequence[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """For every seed the mean over settings of what its cells measured."""
+    means = [
+        {name: float(known_mean([cell[name] for cell in cells])) for name in cells[0]}
+        for cells in zip(*settings, strict=True)
+    ]
+    # these intervals are those of one task's rows
+    return [cell | {"over_low": float("nan"), "over_high": float("nan")} for cell in means]
+
+
 def _row(
     study: str, label: str, cells: list[dict[str, float]], default: list[dict[str, float]] | None
 ) -> Row:
@@ -503,91 +542,3 @@ def _row(
         rows_interval=Estimate(cells[0]["over"], cells[0]["over_low"], cells[0]["over_high"]),
         detail={key: float(np.mean([cell[key] for cell in cells])) for key in shown},
     )
-
-
-class _Store:
-    """Finished cells, one JSON line each. A half-written last line, left by a stop, is not a cell."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.found: dict[str, dict[str, float]] = {}
-        if path is None or not path.exists():
-            return
-        whole, broken = [], False
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                row = json.loads(line)
-                self.found[str(row["key"])] = {
-                    name: float("nan") if value is None else float(value)
-                    for name, value in row["result"].items()
-                }
-                whole.append(line)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                warnings.warn(f"{path}, line {number}: not a finished cell; it is run again", stacklevel=4)
-                broken = True
-        if broken:
-            write_whole(path, "".join(line + "\n" for line in whole))
-
-    def add(self, key: str, cell: dict[str, Any], result: dict[str, float]) -> None:
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **cell, "result": jsonable(result)}) + "\n")
-
-
-def _key(fingerprint: str, setting: Setting, seed: int) -> str:
-    content = json.dumps([fingerprint, asdict(setting), seed], sort_keys=True, default=str)
-    return sha256(content.encode()).hexdigest()[:20]
-
-
-def _fingerprint(table: ScoreTable, test: ScoreTable | None, test_size: float) -> str:
-    """The hash of what all cells have in common: the rows, the split and the package's version."""
-    from langchain_avengers import __version__
-
-    digest = sha256(f"{__version__} {test_size if test is None else 'test'}".encode())
-    for part in (table, test):
-        if part is None:
-            continue
-        digest.update(json.dumps([part.queries, part.models, part.tasks]).encode())
-        for array in (part.scores, part.costs):
-            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-        if part.answers is not None:
-            digest.update(json.dumps(part.answers.tolist()).encode())
-    return digest.hexdigest()
-
-
-def _fingerprint_of(vectors: Iterable[Vectors | None]) -> str:
-    digest = sha256()
-    for array in vectors:
-        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _embed(
-    embeddings: Embeddings | None, name: str, texts: Sequence[str], cache_dir: str | os.PathLike[str] | None
-) -> Vectors:
-    """Embed texts, or read what an earlier run embedded under this name."""
-    key = sha256(json.dumps([name, _identity(embeddings), list(texts)]).encode()).hexdigest()[:20]
-    path = None if cache_dir is None else Path(cache_dir) / f"vectors-{key}.npy"
-    if path is not None and path.exists():
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    vectors: Vectors = unit_rows((embeddings or _default()).embed_documents(list(texts)))
-    if path is not None:
-        with replacing(path) as file:
-            np.save(file, vectors, allow_pickle=False)
-    return vectors
-
-
-def _identity(embeddings: Embeddings | None) -> str:
-    if embeddings is None:
-        return "default"
-    named = getattr(embeddings, "model_name", None) or getattr(embeddings, "model", None)
-    return f"{type(embeddings).__qualname__} {named if isinstance(named, str) else ''}"
-
-
-@cache
-def _default() -> Embeddings:
-    from langchain_avengers.routing.embeddings import default_embeddings
-
-    return default_embeddings()

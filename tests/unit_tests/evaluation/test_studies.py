@@ -169,3 +169,21 @@ def test_settings_that_differ_only_in_what_is_measured_share_a_router(rows, monk
     found = run(rows, ["models"], settings={"models": [1, 2]}, seeds=2, n_jobs=1)
     assert [row.setting for row in found.study("models")] == ["default", "1 models", "2 models"]
     assert len(fitted) == 2
+
+
+def test_every_task_is_left_out_in_turn(rows):
+    found = run(rows, ["tasks"])
+    whole, *each = found.study("tasks")
+    assert [row.setting for row in each] == ["without algebra", "without code", "without history"]
+    assert whole.avg_acc.value == pytest.approx(np.mean([row.avg_acc.value for row in each]))
+    assert whole.over_best_single.value < 0.1, "a router cannot know the specialist of a kind it never saw"
+    assert all(row.difference is None for row in each)
+
+
+def test_the_papers_rank_rule_stands_in_the_study_of_top_k(rows):
+    found = run(rows, ["top_k"], settings={"top_k": [(1, 6.0)]})
+    assert [row.setting for row in found.study("top_k")] == [
+        "default",
+        "top_k=1 beta=6",
+        "rank rule, top_k=1 beta=6",
+    ]
