@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from tests.corpora import Case
 
 Worked = tuple[str, str, str]  # question, reply, answer
-NAMES = ("Jerry", "Anna", "Seth", "Maria", "Tom", "Priya", "Bill", "Olga")
-THINGS = ("red chickens", "marbles", "stickers", "blue pens", "apples", "tickets")
+NAMES = ("Jonas", "Anna", "Seth", "Maria", "Tom", "Priya", "Bill", "Olga")
+THINGS = ("grey geese", "marbles", "stickers", "blue pens", "apples", "tickets")
 
 
 def algebra(r: random.Random) -> Worked:
@@ -156,11 +156,11 @@ def discount(r: random.Random) -> Worked:
 def cents(r: random.Random) -> Worked:
     each, n = r.choice([5, 10, 15, 20, 25]), r.randint(2, 9)
     if r.random() < 0.5:
-        question = f"{n} pumps of syrup cost ${each * n / 100:.2f} in all. How many cents is one pump?"
+        question = f"{n} cups of syrup cost ${each * n / 100:.2f} in all. How many cents is one cup?"
         end = r.choice(
             [
-                f"${each / 100:.2f} per pump is {each} cents per pump.",
-                f"So one pump is {each} cents.",
+                f"${each / 100:.2f} per cup is {each} cents per cup.",
+                f"So one cup is {each} cents.",
                 f"${each / 100:.2f} = {each} cents.",
             ]
         )
@@ -241,19 +241,17 @@ def speed(r: random.Random) -> Worked:
 
 def difference(r: random.Random) -> Worked:
     a, b = r.randint(50, 900) * 1000, r.randint(5, 40) * 1000
-    question = (
-        f"A town had ${a:,} and spent ${b:,} on broken pieces. How much was spent on functioning pieces?"
-    )
+    question = f"A mill had ${a:,} and paid ${b:,} for broken machines. How much was paid for sound machines?"
     c = f"{a - b:,}" if r.random() < 0.5 else f"{a - b}"
     a_, b_ = (f"{a:,}", f"{b:,}") if "," in c else (f"{a}", f"{b}")
     reply = r.choice(
         [
-            f"To find it, subtract: ${a_} - ${b_} = ${c}. Therefore, the total amount spent on functioning pieces is ${c}."
+            f"To find it, subtract: ${a_} - ${b_} = ${c}. Therefore, the total amount paid for sound machines is ${c}."
         ]
-        + [f"${a_} - ${b_} = ${c}, so the total amount spent on functioning pieces is ${c}."]
+        + [f"${a_} - ${b_} = ${c}, so the total amount paid for sound machines is ${c}."]
         + [
-            f"The amount spent on functioning pieces is ${a_} - ${b_} = ${c}",
-            f"They spent ${c} on functioning pieces (${a_} less ${b_}).",
+            f"The amount paid for sound machines is ${a_} - ${b_} = ${c}",
+            f"They spent ${c} for sound machines (${a_} less ${b_}).",
         ]
     )
     return question, reply, str(a - b)

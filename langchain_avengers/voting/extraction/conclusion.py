@@ -83,7 +83,7 @@ def final_number(prose: str, asked: Asked) -> Answer | None:
     worked = plain_math(_NOTES.sub("", prose).replace("$$", " "))
     sentences = _claims([s for s in SENTENCE.split(worked[-6_000:]) if s and WORD.search(s)])
     calculates = "=" in worked and re.search(r"=\s*[-$€£]?\s?\d", worked) is not None
-    for sentence in reversed(sentences[-_MAX_BACK:] if asked.number else sentences[-1:]):
+    for sentence in reversed(sentences[-_MAX_BACK:] if asked.number or asked.ordinal else sentences[-1:]):
         clean = plain(sentence)
         formulas = _FORMULA.findall(clean) if "$" in clean or "\\(" in clean else ()
         if formulas and (formula := undress(formulas[-1][0] or formulas[-1][1])):
@@ -106,13 +106,14 @@ def final_number(prose: str, asked: Asked) -> Answer | None:
         clocks = CLOCK.findall(clean) if ":" in clean else []
         if clocks and asked.clock:
             return read_clock(clocks[-1])
+        ordinals = _ORDINAL.findall(clean) if asked.number or asked.ordinal else []
+        if ordinals and (asked.ordinal or not numbers):
+            return number_answer(Quantity(Fraction(int(ordinals[-1]))), asked)
         if not numbers:
             if len(clocks) == 1 and (concludes or alone or asked.number or {"when", "ratio"} & asked.words):
                 return read_clock(clocks[0])
             if asked.number and (words := _spelled(clean, asked)) is not None:
                 return words
-            if asked.number and (ordinals := _ORDINAL.findall(clean)):
-                return number_answer(Quantity(Fraction(int(ordinals[-1]))), asked)
             continue
         given = asked.noun and asked.number and all(n.value in asked.given for n in numbers)
         if given and (words := _spelled(clean, asked)) is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from langchain_avengers.voting.extraction.answer import Answer
-from langchain_avengers.voting.extraction.quantity import Quantity, canonical, find_numbers
+from langchain_avengers.voting.extraction.quantity import Quantity, canonical, find_numbers, known_unit
 from langchain_avengers.voting.extraction.question import NOTHING, Asked
 
 RIGHT_SIDE = re.compile(r"(?:=|≈|\\approx)\s*")
@@ -41,6 +42,11 @@ def pick_number(sentence: str, numbers: list[Quantity], worked: str = "", asked:
             result = next(find_numbers(worked[end : end + 40]), None)
             if result is not None and (same := [n for n in numbers if n.value == result.value]):
                 return same[-1]
+    if asked.unit is not None:
+        fitting = {n.value for n in numbers if _unit_of(sentence, n) == asked.unit} - asked.given
+        if len(fitting) == 1:
+            value = fitting.pop()
+            return next(n for n in numbers if n.value == value)
     if asked.noun:
         counted = [
             n
@@ -55,6 +61,14 @@ def pick_number(sentence: str, numbers: list[Quantity], worked: str = "", asked:
         numbers = [n for n in numbers if n.value not in asked.given] or numbers
     aside = _ASIDE.search(sentence, numbers[0].end)
     return [n for n in numbers if aside is None or n.start < aside.start()][-1]
+
+
+def _unit_of(sentence: str, number: Quantity) -> tuple[str, Fraction] | None:
+    word = _WORD_AFTER.match(sentence, number.end)
+    return known_unit(word[1] if word else number.unit)
+
+
+_WORD_AFTER = re.compile(r"\s{0,3}([A-Za-z°¢]{1,20})")
 
 
 def number_answer(quantity: Quantity, asked: Asked) -> Answer:

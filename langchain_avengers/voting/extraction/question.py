@@ -31,6 +31,9 @@ _ASKS_NUMBER = re.compile(
     re.I,
 )
 # asks for a quantity, unless it asks for something of another shape
+_TO_CHOOSE = re.compile(
+    r"\bwhich\b|\bchoose|\bselect|\boptions?\b|\bchoices?\b|\bcorrect\b|\bletter\b|\bpick\b", re.I
+)
 _ASKS_RESULT = re.compile(
     r"\b(?:calculate|compute|evaluate|find|determine|solve)\b|计算|求|\d\s?[-+*/x×÷]\s?\d", re.I
 )
@@ -45,6 +48,10 @@ _ASKS_WHOLE = re.compile(
 )
 _ASKS_ORDER = re.compile(
     r"\bsort|\border|\bsequence|\brevers|\barrang|\brotat|\bpermut|\brank|\bcount of", re.I
+)
+_ASKS_ORDINAL = re.compile(
+    r"\b(?:what|which) (?:day|date|floor|grade|place|position|rank|century|story|storey|row|level|birthday)\b",
+    re.I,
 )
 _ASKS_CLOCK = re.compile(r"\bwhat time\b|\bwhen (?:does|do|did|will|is|was|should)\b|\bclock\b", re.I)
 _ASKS_SIMPLEST = re.compile(r"\bsimplif|\blowest terms|\bsimplest form|\breduced\b", re.I)
@@ -91,6 +98,7 @@ class Asked:
 
     Attributes:
         options: Normalised option texts by letter, of the last lettered list; empty when there is none.
+        choice: It asks to choose among them in so many words.
         number: It asks for a quantity.
         percent: It asks for a percentage.
         unit: `(dimension, factor)` of the unit it asks for, if it is a known one.
@@ -100,6 +108,7 @@ class Asked:
         fields: Folded names of the fields of the data it shows.
         whole: It asks for something of several parts, such as a grid, a list or a sentence.
         ordered: It asks for things in an order.
+        ordinal: It asks for a place in an order, such as a floor or a date.
         clock: It asks for a time of the day.
         simplest: It asks for a fraction in lowest terms.
         given: The numbers it states.
@@ -109,6 +118,7 @@ class Asked:
     """
 
     options: dict[str, str] = field(default_factory=dict)
+    choice: bool = False
     number: bool = False
     percent: bool = False
     unit: tuple[str, Fraction] | None = None
@@ -118,6 +128,7 @@ class Asked:
     fields: tuple[str, ...] = ()
     whole: bool = False
     ordered: bool = False
+    ordinal: bool = False
     clock: bool = False
     simplest: bool = False
     given: frozenset[Fraction] = frozenset()
@@ -158,6 +169,7 @@ def _read(question: str) -> Asked:
     )
     return Asked(
         options=options,
+        choice=bool(options) and _TO_CHOOSE.search(question) is not None,
         number=number and not options,
         percent=bool(_PERCENT.search(stem)),
         unit=unit,
@@ -167,6 +179,7 @@ def _read(question: str) -> Asked:
         fields=tuple(dict.fromkeys(folded(name) for name in _SHOWN_FIELD.findall(question))) if data else (),
         whole=whole,
         ordered=whole and _ASKS_ORDER.search(stem) is not None,
+        ordinal=_ASKS_ORDINAL.search(stem) is not None,
         clock=_ASKS_CLOCK.search(stem) is not None,
         simplest=_ASKS_SIMPLEST.search(stem) is not None,
         given=frozenset(quantity.value for quantity in find_numbers(plain_math(stem)))

@@ -271,8 +271,9 @@ def _option(reply: Reply) -> Answer | None:
         return free_answer(lines)
     if _says_nothing(reply) or _LETTER.fullmatch(lines.strip()):
         return None
-    # what looked like options was none, or the reply is of its own mind: it is an answer all the same
-    if symbols or reply.tagged or len(lines.split()) <= MAX_WORDS:
+    # the list was none to choose from, or the reply is of another mind: it is an answer all the same
+    picks_none = reply.asked.choice and not symbols and not reply.tagged and not re.search(r"\d", lines)
+    if not picks_none and (symbols or reply.tagged or len(lines.split()) <= MAX_WORDS):
         return read_exact(undress(lines), reply.asked) or phrase(reply.body, reply.asked, MAX_PHRASE)
     return None
 

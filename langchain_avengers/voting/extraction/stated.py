@@ -59,8 +59,8 @@ def stated_answer(lines: str, blocks: list[Block], asked: Asked) -> Answer | Non
     return None
 
 
-# a later sentence that says a number in words
-_CLAIM = re.compile(r"[.!?\n]\s[^.!?\n=]{0,80}[a-z]{2} [$€£]?\d[^\n=]*$")
+# a later sentence that says a number
+_CLAIM = re.compile(r"[.!?\n]\s+[^\n]{0,200}?[a-z]{2}[^\n]{0,200}?\d")
 
 
 def _hypothetical(lines: str, start: int) -> bool:

@@ -58,6 +58,8 @@ def is_data(language: str) -> bool:
 
 _OBJECT = re.compile(r"""\{\s*+(?:["'“]|[A-Za-z_]\w{2,40}\s{0,4}:)""")
 _LIST = re.compile(r"""\[\s*+["'“\[{(\d.-]""")
+# a bracket in a string closed the object too early
+_STRING_GOES_ON = re.compile(r"""^[^{}\n]{0,4000}["']\s*:[^{}]{0,4000}}\s*$""")
 _LABELLED = re.compile(r"(?:json|output|python|result|answer)?\s*:?\s*(?=[{\[])", re.I)
 
 
@@ -87,7 +89,8 @@ def find_data(body: str, blocks: Sequence[Block], *, loose: bool = True) -> Iter
         start = _LABELLED.match(body)
         whole = body[start.end() :] if start else body
         end = _object_end(whole, 0)
-        if whole[:1] in ("{", "[") and looks_like_data(whole) and not whole[end:].strip():
+        rest = whole[end:].strip()
+        if whole[:1] in ("{", "[") and looks_like_data(whole) and (not rest or _STRING_GOES_ON.search(rest)):
             texts.append((whole, "json"))
         elif loose:
             texts += [(tail[begin:end], "json") for begin, end in _objects(tail)[: -_MAX_OBJECTS - 1 : -1]]
@@ -166,6 +169,9 @@ def answer_field(value: Mapping[Any, Any], wanted: Sequence[str] = (), *, strict
             return fields[name]
     if len(named := [name for name in fields if "answer" in name and name not in _REASON_FIELDS]) == 1:
         return fields[named[0]]
+    inner = [field for field in value.values() if isinstance(field, Mapping)]
+    if len(inner) == 1 and (nested := answer_field(inner[0], strict=True)) is not None:
+        return nested  # one object around it, such as the schema's own `properties`
     if strict:
         return None
     shown = [name for name in wanted if name in fields and name not in _REASON_FIELDS]
@@ -202,7 +208,11 @@ _COMMAND = re.compile(
     r"(?<!\\)\\(?=(?:b(?:eta|ar|ig|inom|egin|f|oxed|ullet)|f(?:rac|orall|box)|n(?:eq?|abla|ot|u)|r(?:ight|ho|m|angle)|"
     r"t(?:ext\w*|imes|heta|an|au|o|riangle|frac|herefore))(?![a-z]))"
 )
-_SCALAR = re.compile(r"(?s)\s*\w[^\n:]{0,40}:\s")
+# a value to the end of its line without the quotes that it needs: `"answer": 3 * 6 = 18`
+_BARE_VALUE = re.compile(
+    r"""(["']\w{1,40}["']\s{0,4}:\s{0,4})(?!-?\d[\d.]*\s*[,}\]\n]|true\b|false\b|null\b|None\b|True\b|False\b)"""
+    r"""([^\s"'\[{(][^\n"']{0,200}?)(\s{0,4},?\s{0,4}(?:\n|}\s*$))"""
+)
 
 
 def load_data(text: str, language: str = "json") -> Any:
@@ -236,6 +246,7 @@ def _repair(text: str) -> Any:
         raise ValueError("too long to be repaired")
     import json_repair
 
+    text = _BARE_VALUE.sub(r'\1"\2"\3', text)
     try:
         return json_repair.loads(_COMMAND.sub(r"\\\\", text) if "\\" in text else text, skip_json_loads=True)
     except (ValueError, RecursionError, IndexError) as error:

@@ -133,11 +133,11 @@ def test_a_short_reply_is_the_answer_as_a_whole(reply: str, question: str, value
     ("reply", "question", "value"),
     [
         (
-            "Let x be the hens. The equation is 3x + 5(x + 2) = 42, so 8x = 32, x = 4. Jerry has 4 hens.",
-            "How many hens has Jerry?",
+            "Let x be the hens. The equation is 3x + 5(x + 2) = 42, so 8x = 32, x = 4. Jonas has 4 hens.",
+            "How many hens has Jonas?",
             "4",
         ),
-        ("S = 2B, S = 16. Seth is currently 16 years old.", "How old is Seth?", "16"),
+        ("S = 2B, S = 16. Sven is currently 16 years old.", "How old is Sven?", "16"),
         ("16 * 7 = 112", "Simplify the fraction 1122/3042.", "112"),
         ("1122/3042", "Simplify the fraction 1122/3042.", "1122/3042"),
     ],
