@@ -29,12 +29,16 @@ class Ended:
     Attributes:
         status: Exit status; of a signal, its negative number.
         full: It was ended because it had made too many files.
+        lost: The jail ended with it; that is the program's doing, for the jail had started.
     """
 
     status: int
     full: bool = False
+    lost: bool = False
 
     def __str__(self) -> str:
+        if self.lost:
+            return "ended the sandbox"
         if self.full:
             return "made too many files"
         if self.status < 0:
@@ -111,41 +115,39 @@ class Jail:
         """End the program, unless it ends by itself within `patience` seconds, and say how it ended.
 
         A program that left a file behind was the last one of its jail.
-
-        Raises:
-            SandboxError: The jail has failed.
         """
+        if patience:
+            with contextlib.suppress(TimeoutError):
+                return self.wait(patience)
         try:
-            if patience:
-                with contextlib.suppress(TimeoutError):
-                    return self.wait(patience)
             self._connection.sendall(b"S")
             self._control.send({"stop": True})
             return self.wait(STOP)
-        except OSError as error:
-            self.close()
-            raise SandboxError(f"the sandbox failed: {error}") from None
+        except OSError:
+            return self._lost()
 
     def wait(self, timeout: float) -> Ended:
         """How the program ended, when it ends by itself in time.
 
         Raises:
             TimeoutError: It has not; it runs on.
-            SandboxError: The jail has failed.
         """
-        self._connection.settimeout(max(0.001, timeout))
         try:
+            self._connection.settimeout(max(0.001, timeout))
             ended = self._control.receive()
+            self._connection.settimeout(START)
         except TimeoutError:
             raise
         except (EOFError, OSError, NotPlain):
-            self.close()
-            raise SandboxError("the sandbox failed: its keeper has ended") from None
+            return self._lost()
         self._running = False
-        self._connection.settimeout(START)
         if not ended["clean"]:
             self.close()
         return Ended(os.waitstatus_to_exitcode(ended["status"]), ended["full"])
+
+    def _lost(self) -> Ended:
+        self.close()
+        return Ended(-signal.SIGKILL, lost=True)
 
     def close(self) -> None:
         """End the jail and all that runs in it."""

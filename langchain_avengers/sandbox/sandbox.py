@@ -19,6 +19,7 @@ from langchain_avengers.sandbox.jail import Jail
 
 MAX_OUTPUT = 1 << 20  # bytes of a program's standard output
 MAX_OPEN_FILES = 64
+MAX_PROGRAM = 300_000  # characters
 ENDED, LATE = "ended before its tests did", "took too long"
 GRACE = 1.0  # seconds the judge may take to tell that time is over
 PATIENCE = 0.5  # seconds a program that has closed its end may take to end, so that we learn how
@@ -176,7 +177,7 @@ class Session:
             For every test why it failed, or None. Without tests: the same of the program itself, as the only item.
 
         Raises:
-            SandboxError: The tests cannot be run from outside, or the sandbox failed.
+            SandboxError: The tests cannot be run from outside, or the sandbox does not start.
         """
         return [result.failure for result in self.probe(program, [Probe(test=test) for test in tests])]
 
@@ -192,10 +193,12 @@ class Session:
                 are given up as late.
 
         Raises:
-            SandboxError: The probes cannot be run from outside, or the sandbox failed.
+            SandboxError: The probes cannot be run from outside, or the sandbox does not start.
         """
         deadline = time.monotonic() + self._sandbox.timeout
         count = max(1, len(probes))
+        if len(program) > MAX_PROGRAM:
+            return [Probed(f"longer than {MAX_PROGRAM:,} characters")] * count
         ours, theirs = socket.socketpair()
         job = {"kind": "answer", "source": program, "call_seconds": call_seconds or 0.0}
         answers = self._start("answers", job, theirs)
@@ -217,7 +220,7 @@ class Session:
             ours.close()
             ended = answers.stop(PATIENCE if any(result.failure == ENDED for result in results) else 0.0)
         said = {LATE: f"took longer than {self._sandbox.timeout:g} s"}
-        if ended.full or ended.status < 0:
+        if ended.full or ended.lost or ended.status < 0:
             said[ENDED] = str(ended)
         return [replace(result, failure=said.get(result.failure or "", result.failure)) for result in results]
 
@@ -245,9 +248,11 @@ class Session:
         """Run a program that reads standard input and writes standard output.
 
         Raises:
-            SandboxError: The sandbox failed.
+            SandboxError: The sandbox does not start.
         """
         deadline = time.monotonic() + self._sandbox.timeout
+        if len(program) > MAX_PROGRAM:
+            return Ran("", f"longer than {MAX_PROGRAM:,} characters")
         reading, writing = os.pipe()
         try:
             try:
@@ -283,20 +288,24 @@ class Session:
         self, role: str, job: dict[str, Any], theirs: socket.socket | int, *more: socket.socket
     ) -> Jail:
         """Start a program in the jail of that role, and give it these descriptors; closes the first if a socket."""
-        jail = self._jails.get(role)
-        if jail is None or not jail.usable:
-            if jail is not None:
-                jail.close()
-            jail = self._jails[role] = Jail(self._way, self._sandbox._limits(), self._sandbox.disk)
         descriptors = [
             theirs if isinstance(theirs, int) else theirs.fileno(),
             *(one.fileno() for one in more),
         ]
         try:
+            jail = self._jail(role)
             jail.start(job, descriptors)
         finally:
             if isinstance(theirs, socket.socket):
                 theirs.close()
+        return jail
+
+    def _jail(self, role: str) -> Jail:
+        jail = self._jails.get(role)
+        if jail is None or not jail.usable:
+            if jail is not None:
+                jail.close()
+            jail = self._jails[role] = Jail(self._way, self._sandbox._limits(), self._sandbox.disk)
         return jail
 
 

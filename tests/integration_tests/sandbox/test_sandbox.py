@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +115,41 @@ def test_a_program_finds_nothing_of_the_one_before(session: Session) -> None:
         )
         assert session.test(leaves).passed
     assert session.test("import json\nassert not hasattr(json, 'left')").passed
+
+
+@isolated
+def test_what_no_sandbox_can_run_fails_and_is_not_left_ungraded() -> None:
+    with Sandbox(timeout=20).open() as session:
+        for program in ("x" * 1_000_000, "\0", "\ud83d", "def f(:"):
+            assert not session.test(program, "assert f(1) == 1").passed
+            assert session.run_script(program, "").detail
+        assert not session.test("x = '" + "\U0001f600" * 299_000 + "'", "assert f(1) == 1").passed
+
+
+@isolated
+def test_a_jail_that_ends_is_the_failure_of_the_program_in_it_alone() -> None:
+    with Sandbox(timeout=20).open() as session:
+        assert session.test("f = lambda x: x", "assert f(1) == 1").passed
+        jail = session._jails["answers"]
+
+        def kill() -> None:
+            while jail.usable:  # until a program runs in it
+                time.sleep(0.01)
+            os.kill(_keeper(session), signal.SIGKILL)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        hanging = session.test("import time\ntime.sleep(100)", "assert f(1) == 1")
+        thread.join()
+        assert (hanging.passed, hanging.detail) == (False, "ended the sandbox")
+        assert session.test("f = lambda x: x", "assert f(1) == 1").passed
+
+
+def _keeper(session: Session) -> int:
+    """The first process of the answers' jail, as it is seen from outside."""
+    parent = session._jails["answers"]._process.pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return int(children[0])
 
 
 @isolated
