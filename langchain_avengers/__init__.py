@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_avengers.calibration.runner import calibrate
     from langchain_avengers.evaluation.evaluate import evaluate
     from langchain_avengers.pipeline.chat_model import ChatAvengers
+    from langchain_avengers.pipeline.decisions import ClusterRouterDecisions as ClusterRouterDecisions
     from langchain_avengers.pipeline.graph import create_avengers_graph
     from langchain_avengers.pipeline.middleware import AvengersMiddleware
     from langchain_avengers.pipeline.runnable import ClusterRouterRunnable
@@ -30,6 +31,7 @@ _HOME = {
     "ScoreTable": "routing.table",
     "ClusterRouter": "routing.router",
     "Explanation": "routing.explanation",
+    "ClusterRouterDecisions": "pipeline.decisions",
     "ClusterRouterRunnable": "pipeline.runnable",
     "create_avengers_graph": "pipeline.graph",
     "ChatAvengers": "pipeline.chat_model",
@@ -45,6 +47,7 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
 }
 
+# `ClusterRouterDecisions` is not listed: it needs a newer langchain-core than the package does.
 __all__ = [
     "Answer",
     "AvengersMiddleware",
