@@ -18,7 +18,12 @@ Samples = Annotated[
     typer.Option(min=1, help="Answers drawn, at most. By default 5; learned: as many as it finds useful."),
 ]
 TopN = Annotated[int, typer.Option(min=1, help="Models the answers come from.")]
-VoterChoice = Annotated[str, typer.Option(help="auto, majority, log_odds, medoid or judge.")]
+VoterChoice = Annotated[
+    str,
+    typer.Option(
+        help="auto, majority, log_odds, medoid, judge, or execution, which runs model-written code in a sandbox."
+    ),
+]
 Judge = Annotated[str | None, typer.Option(metavar="NAME", help="Model that judges, for --voter judge.")]
 EscalateTo = Annotated[
     str | None,

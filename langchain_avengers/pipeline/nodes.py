@@ -123,6 +123,7 @@ class Pipeline:
 
         Raises:
             PoolError: Names of router and models differ, a value is no chat model, or the router is none.
+            SandboxError: Code is to be run, and this system cannot isolate it.
         """
         _check_names(router, models, settings)
         self.router = router
@@ -141,7 +142,12 @@ class Pipeline:
         self.test_writer = self._helper("test_writer", settings.test_writer)
         self._check_allowed(settings)
         self._check_strategy(settings)
-        helpers = [helper.name for helper in (self.escalate_to, self.aggregator, self.judge) if helper]
+        if settings.voter == ExecutionVoter.name or settings.allow_code:
+            ExecutionVoter(
+                level="uid" if settings.allow_code == "uid" else "namespaces"
+            )  # refuses where it cannot run
+        roles = (self.escalate_to, self.aggregator, self.judge, self.test_writer)
+        helpers = [helper.name for helper in roles if helper]
         if unpriced := sorted(set(settings.prices or ()) - {*self.models, *helpers}):
             raise PoolError(f"prices names no model of the pool: {', '.join(unpriced)}")
         self._voters: dict[tuple[str, str], Voter] = {}

@@ -32,7 +32,8 @@ class Engine:
     Attributes:
         folder: The saved router.
         pool: The members, and any further model that `options` names.
-        options: Fields of `Settings`. `judge`, `escalate_to` and `aggregator` may name any model of the pool.
+        options: Fields of `Settings`. `judge`, `escalate_to`, `aggregator` and `test_writer` may name any
+            model of the pool.
         embeddings: The router's embedding model; None: the one that its artefact names.
     """
 
@@ -57,7 +58,7 @@ class Engine:
         router = ClusterRouter.load(self.folder, embeddings=self.embeddings)
         others = {name: model for name, model in self._models.items() if name not in router.models_}
         options = dict(self.options)
-        for role in ("judge", "escalate_to", "aggregator"):
+        for role in ("judge", "escalate_to", "aggregator", "test_writer"):
             if (name := options.get(role)) in others:
                 options[role] = others[name]
         prices: dict[str, TokenPrice] = {}

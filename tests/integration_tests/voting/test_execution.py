@@ -211,6 +211,7 @@ async def test_the_pool_votes_by_behaviour_and_its_account_counts_the_tests() ->
     for settings in ({"voter": "execution"}, {"voter": "auto", "allow_code": True}):
         chat = ChatAvengers(
             router=FakeRouter(), models={"sums": says(*codes), "places": says("x")}, n_samples=3, test_writer=writer,
+            prices={"sums": (1.0, 1.0), "writer": (1e6, 1e6)},
             **settings,
         )  # fmt: skip
         question = f"{QUESTION} 1 + 1"
@@ -219,7 +220,8 @@ async def test_the_pool_votes_by_behaviour_and_its_account_counts_the_tests() ->
             assert summary["vote"]["voter"] == "execution"
             assert "x ** 2" not in answer.text
             assert "passes 1 of 1 written tests" in summary["vote"]["tally"][0]["value"]
-            assert "writer" in summary["account"]["models"]
+            assert summary["account"]["models"]["writer"]["cost"] == 15.0  # 15 tokens at a dollar each
+            assert summary["cost"] > 15
 
 
 @isolated
@@ -262,3 +264,10 @@ def test_where_nothing_can_be_isolated_it_refuses(monkeypatch: pytest.MonkeyPatc
     for voter, allow_code in (("execution", False), ("auto", True)):
         with pytest.raises(SandboxError, match="cannot be run safely"):
             resolve_voter(voter, allow_code=allow_code)
+        with pytest.raises(SandboxError, match="cannot be run safely"):
+            ChatAvengers(
+                router=FakeRouter(),
+                models={"sums": says("a"), "places": says("b")},
+                voter=voter,
+                allow_code=allow_code,
+            )
