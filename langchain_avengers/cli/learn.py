@@ -58,6 +58,12 @@ def command(
         output.say(lesson.verdict)
         if lesson.requests:
             output.say(f"It chooses another model for {lesson.departures:.0%} of the queries held back.")
+        for change in lesson.changed:
+            way = "better" if change.better else "worse"
+            output.say(
+                f"{change.model} answers {way} than calibration says, by {abs(change.shift):.0%} since its judged "
+                f"answer {change.since + 1}: another model may stand behind the name. Calibrate it again."
+            )
         output.note(f"saved to {out or router}" if saved else "nothing was saved")
     if not lesson.accepted:
         raise typer.Exit(1)

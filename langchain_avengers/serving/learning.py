@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from langchain_avengers.errors import RouterError
 from langchain_avengers.evaluation.stats import UNKNOWN, Estimate, student
+from langchain_avengers.serving.alarm import Change, changes
 from langchain_avengers.serving.store import JudgedRequest
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Lesson:
         departures: Share of those held back for which the new router chooses another model.
         difference: Expected score of the new router's choices minus that of the old one's, in [-1, 1].
         left_out: Judged requests that could not be used: their query was not kept, or their model is not the router's.
+        changed: Models that do not answer as calibration says; see `changes`.
     """
 
     accepted: bool
@@ -42,6 +44,7 @@ class Lesson:
     departures: float
     difference: Estimate
     left_out: int
+    changed: tuple[Change, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The lesson as JSON-safe plain data."""
@@ -94,8 +97,19 @@ def learn(
         if accepted
         else f"The new router is worse and is refused: {told}. The old one stays."
     )
-    lesson = Lesson(accepted, verdict, len(usable), len(test), float(np.mean(departs)), difference, left_out)
+    lesson = Lesson(
+        accepted, verdict, len(usable), len(test), float(np.mean(departs)), difference, left_out,
+        tuple(changes(_expected(router, usable))),
+    )  # fmt: skip
     return (_updated(router, usable) if accepted else router), lesson
+
+
+def _expected(router: ClusterRouter, judged: Sequence[JudgedRequest]) -> Iterator[tuple[str, float, float]]:
+    """Each judged request's model, its score, and the score that the router expects of that model."""
+    decisions = router.route_many([str(request.query) for request in judged])
+    for request, decision in zip(judged, decisions, strict=True):
+        (expected,) = (row.score for row in decision.ranking if row.name == request.model)
+        yield request.model, request.score, expected
 
 
 def _updated(router: ClusterRouter, judged: Sequence[JudgedRequest]) -> ClusterRouter:

@@ -13,6 +13,7 @@ pytest.importorskip("starlette")
 
 from langchain_avengers import ClusterRouter, ScoreTable
 from langchain_avengers.errors import RouterError
+from langchain_avengers.serving.alarm import changes
 from langchain_avengers.serving.exploring import chances
 from langchain_avengers.serving.learning import learn
 from langchain_avengers.serving.store import JudgedRequest, Store
@@ -132,3 +133,30 @@ def test_chances_sum_to_one_and_leave_out_what_is_shown_to_be_worse() -> None:
     assert 0 < found["unknown"] < 0.2
     assert chances(ranking, "best", 0.0)["best"] == 1
     assert chances(ranking, "best", 0.2) == found
+
+
+def answers(count: int, truth: float, expected: float, seed: int) -> list[tuple[str, float, float]]:
+    right = np.random.default_rng(seed).random(count) < truth
+    return [("m", float(each), expected) for each in right]
+
+
+def test_a_swapped_model_sounds_the_alarm_soon() -> None:
+    for seed in range(20):
+        stream = answers(2000, 0.7, 0.7, seed) + answers(300, 0.4, 0.7, 100 + seed)
+        (change,) = changes(stream)
+        assert not change.better
+        assert 2000 < change.after <= 2200
+        assert 1500 < change.since < change.after
+        assert change.shift < -0.05
+
+
+def test_no_alarm_while_the_expected_score_is_about_right() -> None:
+    assert not any(
+        changes(answers(5000, truth, 0.7, seed)) for seed in range(10) for truth in (0.66, 0.7, 0.74)
+    )
+
+
+def test_the_alarm_sounds_for_better_models_too() -> None:
+    (change,) = changes(answers(600, 0.9, 0.5, 1))
+    assert change.better
+    assert change.since < 50
