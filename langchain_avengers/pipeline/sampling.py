@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.language_models import BaseChatModel, SimpleChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.messages.ai import UsageMetadata
@@ -152,12 +153,13 @@ class ModelRequest:
     def _send(self, n: int) -> Step[_Attempts]:
         """One request for `n` samples, made again while it may pass."""
         attempts = _Attempts(self, n)
-        call = Job(partial(self._call, n), partial(self._acall, n))
+        said = _Said() if n > 1 else None
+        call = Job(partial(self._call, n, said), partial(self._acall, n, said))
         failure: Exception
         while True:
             try:
                 (result,) = yield [call]
-                return attempts.passed(*_reply(result, self.model.name))
+                return attempts.passed(*_reply(result, self.model.name, said.output if said else None))
             except GraphBubbleUp:
                 raise
             except Exception as error:
@@ -169,8 +171,8 @@ class ModelRequest:
                 return attempts
             yield [pause(wait)]
 
-    def _call(self, n: int) -> LLMResult | AIMessage:
-        runnable, arguments, config = self.target(n)
+    def _call(self, n: int, said: _Said | None) -> LLMResult | AIMessage:
+        runnable, arguments, config = self.target(n, said)
         if isinstance(runnable, BaseChatModel):
             call = partial(runnable.generate, [list(self.messages)], **_run_of(config), **arguments)
         else:
@@ -186,8 +188,8 @@ class ModelRequest:
         except asyncio.CancelledError:
             raise RuntimeError(_CANCELLED) from None
 
-    async def _acall(self, n: int) -> LLMResult | AIMessage:
-        runnable, arguments, config = self.target(n)
+    async def _acall(self, n: int, said: _Said | None) -> LLMResult | AIMessage:
+        runnable, arguments, config = self.target(n, said)
         if isinstance(runnable, BaseChatModel) and type(runnable)._agenerate in _BY_EXECUTOR:
             # It has synchronous calls alone. LangChain would make them in threads that the process waits for.
             blocking = partial(runnable.generate, [list(self.messages)], **_run_of(config), **arguments)
@@ -217,12 +219,17 @@ class ModelRequest:
         if self.limits.rate_limiter is not None:
             yield self.limits.rate_limiter
 
-    def target(self, n: int) -> tuple[Any, dict[str, Any], RunnableConfig]:
-        """What to call for `n` samples, with which arguments and config."""
+    def target(self, n: int, said: _Said | None = None) -> tuple[Any, dict[str, Any], RunnableConfig]:
+        """What to call for `n` samples, with which arguments and config; `said` takes what the provider adds."""
         arguments = self.bound.arguments
         if n > 1 or self.model.own_n not in (None, 1):
             arguments = {**arguments, "n": n}
-        return self.bound.runnable, arguments, merged(self.bound.config, self.config)
+        config = merged(self.bound.config, self.config)
+        if said is not None and isinstance(manager := config.get("callbacks"), BaseCallbackManager):
+            manager = manager.copy()
+            manager.add_handler(said)
+            config = {**config, "callbacks": manager}
+        return self.bound.runnable, arguments, config
 
 
 def broken_off(name: str, error: Exception) -> SamplingError:
@@ -231,6 +238,18 @@ def broken_off(name: str, error: Exception) -> SamplingError:
 
 
 _CANCELLED = "the model cancelled its own call"
+
+
+class _Said(BaseCallbackHandler):
+    """Keeps what a provider says of a request for several samples: LangChain leaves most of it out of the result."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.output: dict[str, Any] | None = None
+
+    def on_llm_end(self, response: LLMResult, **_: Any) -> None:
+        self.output = response.llm_output
 
 
 class _Chunks:
@@ -344,14 +363,16 @@ def _run_of(config: RunnableConfig) -> dict[str, Any]:
     return {key: config.get(key) for key in ("callbacks", "tags", "metadata", "run_name") if config.get(key)}
 
 
-def _reply(result: LLMResult | AIMessage, name: str) -> tuple[list[AIMessage], UsageMetadata | None]:
-    """The samples of one request, and what they used together."""
+def _reply(
+    result: LLMResult | AIMessage, name: str, said: dict[str, Any] | None = None
+) -> tuple[list[AIMessage], UsageMetadata | None]:
+    """The samples of one request, with what the provider said of it, and what they used together."""
     if not isinstance(result, LLMResult):
         message = _ai(result, name)
         return [message], message.usage_metadata
     messages = [_ai(g.message, name) for g in result.generations[0] if isinstance(g, ChatGeneration)]
     if len(messages) > 1:
-        shared = {k: v for k, v in (result.llm_output or {}).items() if k != "token_usage"}
+        shared = {k: v for k, v in (said or result.llm_output or {}).items() if k != "token_usage"}
         messages = [
             m.model_copy(update={"response_metadata": {**shared, **m.response_metadata}}) for m in messages
         ]

@@ -20,6 +20,7 @@ _BATCH = 50
 
 _FIELDS = ("input", "question", "query", "prompt", "text")
 _ROLES = {"human": "user", "ai": "assistant"}
+_PAIR_ROLES = {"human", "user", "ai", "assistant", "system"}
 
 
 def read_langsmith(
@@ -121,9 +122,11 @@ def _named(run: Run) -> str | None:
 
 def _query(inputs: Mapping[str, Any]) -> str | list[dict[str, Any]] | None:
     messages = inputs.get("messages")
+    if isinstance(messages, str):
+        messages = [messages]
     # a chat model's run holds a list of message lists, one a prompt
-    if isinstance(messages, list) and messages and isinstance(messages[0], list) and len(messages) == 1:
-        messages = messages[0]
+    if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], list):
+        messages = messages if _is_pair(messages[0]) else messages[0]
     if isinstance(messages, list) and messages:
         plain = [_message(message) for message in messages]
         if all(message is not None for message in plain) and any(m["role"] == "user" for m in plain if m):
@@ -134,8 +137,16 @@ def _query(inputs: Mapping[str, Any]) -> str | list[dict[str, Any]] | None:
     return texts[0] if len(texts) == 1 and texts[0].strip() else None
 
 
-def _message(message: object) -> dict[str, Any] | None:
-    """A message as role and content, out of LangChain's serialized or dict form, or OpenAI's."""
+def _message(message: Any) -> dict[str, Any] | None:
+    """A message as role and content.
+
+    LangChain's serialized or dict form, OpenAI's, a pair such as `("human", "hi")`, which JSON makes a list, or a
+    string, which is the human's.
+    """
+    if isinstance(message, str):
+        return {"role": "user", "content": message}
+    if _is_pair(message):
+        return {"role": _ROLES.get(message[0], message[0]), "content": message[1]}
     if not isinstance(message, Mapping):
         return None
     if isinstance(message.get("kwargs"), Mapping):
@@ -147,6 +158,12 @@ def _message(message: object) -> dict[str, Any] | None:
     if not isinstance(role, str) or "content" not in message:
         return None
     return {"role": _ROLES.get(role, role), "content": message["content"]}
+
+
+def _is_pair(message: Any) -> bool:
+    """Whether a message is a pair of role and text."""
+    pair = isinstance(message, list | tuple) and len(message) == 2
+    return pair and all(isinstance(part, str) for part in message) and message[0] in _PAIR_ROLES
 
 
 def _find(data: object, key: str) -> Iterator[Any]:

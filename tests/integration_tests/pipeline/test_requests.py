@@ -41,3 +41,13 @@ def test_one_pool_on_several_event_loops() -> None:
         for calls in (10, 20, 30):
             asyncio.run(ask(model))
             assert server.counts.requests == calls
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_samples_of_one_request_say_what_the_provider_says(style: str) -> None:
+    with OpenAIServer() as server:
+        model = pool(server)
+        answer = model.invoke(QUESTION) if style == "sync" else asyncio.run(model.ainvoke(QUESTION))
+        assert server.counts.requests == 1
+    assert answer.response_metadata["model_provider"] == "openai"
+    assert answer.response_metadata["id"].startswith("chatcmpl-")
