@@ -8,10 +8,13 @@ its attributes read, and what that gives is judged again; it equals only itself,
 
 from __future__ import annotations
 
+import ast
 import builtins
 import hashlib
+import importlib
 import os
 import socket
+import sys
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -76,10 +79,10 @@ def judge(job: dict[str, Any]) -> None:
 def _probed(probe: dict[str, Any], link: _Link) -> dict[str, Any]:
     if "test" in probe:
         code = compile(probe["test"], "<tests>", "exec")
-        exec(code, link.namespace(code))
+        exec(code, link.namespace(code, probe["test"]))
         return {"failure": None}
     code = compile(probe["call"], "<call>", "eval")
-    names = link.namespace(code)
+    names = link.namespace(code, probe["call"])
     link.left = None
     value = eval(code, names)
     failure = None
@@ -113,6 +116,16 @@ def _mentioned(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_mentioned, inner))
 
 
+def _modules(source: str) -> dict[str, Any]:
+    """The standard library's modules that tests use without importing them: never what the answer calls so."""
+    bases = {
+        node.value.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return {name: importlib.import_module(name) for name in bases & sys.stdlib_module_names}
+
+
 class _Link:
     """The judge's end of the line to the answer."""
 
@@ -131,7 +144,7 @@ class _Link:
         if "loaded" not in first:
             self._end(str(first.get("failed"))[:300])
 
-    def namespace(self, code: types.CodeType) -> dict[str, Any]:
+    def namespace(self, code: types.CodeType, source: str) -> dict[str, Any]:
         """Names for tests: what they mention and the answer defines.
 
         A built-in name stands for the built-in: an `abs` of the answer's own must not judge it. Only tests that
@@ -142,10 +155,13 @@ class _Link:
             found = self.request({"names": sorted(mentioned)})
             if not isinstance(found, dict):
                 self._end("broke the protocol")
-            own = {name: value for name, value in found.items() if not hasattr(builtins, name)}
-            shadowing = {name: value for name, value in found.items() if name not in own}
+            # Only names that were asked for: an answer that brings others, such as `__builtins__`, is not heard.
+            asked = {name: found[name] for name in mentioned if name in found and not name.startswith("__")}
+            own = {name: value for name, value in asked.items() if not hasattr(builtins, name)}
+            shadowing = {name: value for name, value in asked.items() if name not in own}
             self._found[mentioned] = own or (shadowing if len(shadowing) == 1 else {})
-        return {"__name__": "__tests__", "__builtins__": builtins, **self._found[mentioned]}
+        own_modules = _modules(source)
+        return {"__name__": "__tests__", "__builtins__": builtins, **self._found[mentioned], **own_modules}
 
     def request(self, request: dict[str, Any], arguments: tuple[Any, ...] = ()) -> Any:
         """Have the answer do something; its exceptions are raised here."""
@@ -261,6 +277,15 @@ def _put_back(argument: Any, left: Any) -> None:
         argument.update(left)
 
 
+_TELLING = {
+    name
+    for kind in (str, bytes, int, float, set)
+    for name in dir(kind)
+    if name.startswith("is") or name in ("startswith", "endswith")
+}
+"""Methods by which built-in values tell the truth of a test; an object of the answer's own could say anything."""
+
+
 class Remote:
     """An object in the answer's process."""
 
@@ -270,8 +295,8 @@ class Remote:
         object.__setattr__(self, "_kind", kind)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("__") or name in _TELLING:
+            raise AttributeError(f"{name}: only a value of a built-in type is asked that")
         return self._link.operate(self._on, "get", name)
 
     def __setattr__(self, name: str, value: Any) -> None:

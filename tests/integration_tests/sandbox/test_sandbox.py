@@ -192,6 +192,26 @@ def test_programs_that_read_standard_input(code: str, passed: bool, session: Ses
 
 
 @isolated
+@pytest.mark.parametrize(
+    "test", ["f().startswith('ab')", "f().isdigit()", "f() <= {1}", "f().issubset({1})", "'a' in f()"]
+)
+def test_an_object_of_the_answers_own_is_not_asked_what_only_a_built_in_one_can_say(
+    test: str, session: Session
+) -> None:
+    liar = "class E:\n    def __getattr__(self, name):\n        return lambda *a: True\n    __le__ = __contains__ = lambda *a: True\n"
+    assert not session.test(f"{liar}def f():\n    return E()", f"assert {test}").passed
+
+
+@isolated
+def test_modules_that_tests_use_are_their_own(session: Session) -> None:
+    test = "assert math.isclose(root(4), 2)"
+    assert session.test("import math\nroot = math.sqrt", test).passed
+    fake = "class math:\n    isclose = staticmethod(lambda *a: True)\ndef root(x):\n    return 0"
+    assert not session.test(fake, test).passed
+    assert session.test("def copy(x):\n    return x", "assert copy(3) == 3").passed
+
+
+@isolated
 def test_what_the_prompt_defines_is_there_for_the_tests(session: Session) -> None:
     prompt = (
         'import math\ndef poly(x):\n    return x * x - 4\n\ndef root():\n    """Find a root of poly."""\n'
