@@ -21,6 +21,7 @@ ALL = (
     "large",
     "pipeline",
     "serving",
+    "extraction",
     "vote_speed",
     "add_model",
     "real_models",

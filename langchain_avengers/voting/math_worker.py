@@ -2,17 +2,22 @@
 `true` or `false` out.
 
 A process, because math-verify bounds its time by signals, which only a main thread may take, and because a
-hostile power tower is stopped for certain only by a kill and a memory limit.
+hostile power tower is stopped for certain only by a kill and a memory limit. The libraries are loaded once: the
+comparing is done by a fork, which is named in the line `ready PID` and may be killed; another takes its place at once.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 _SECONDS = 1  # math-verify's own limit per parse and per comparison
+_CPU_SECONDS = 10  # for one comparison, should nobody be left who kills the process
 _MEMORY = 4 * 2**30
 
 
@@ -31,17 +36,35 @@ def main() -> None:
         # only LaTeX: math-verify's other reader goes through sympy.parse_expr, which evaluates Python
         return parse(f"${text}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=_SECONDS)
 
-    print("ready", flush=True)
+    def equal(a: str, b: str) -> bool:
+        first, second = read(a), read(b)
+        return bool(first and second) and (
+            verify(first, second, timeout_seconds=_SECONDS) or verify(second, first, timeout_seconds=_SECONDS)
+        )
+
+    if not hasattr(os, "fork"):
+        _serve(equal)
+        return
+    while True:
+        child = os.fork()
+        if child == 0:
+            _serve(equal)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):  # the input ended
+            return
+
+
+def _serve(equal: Callable[[str, str], bool]) -> None:
+    print("ready", os.getpid(), flush=True)
     for line in sys.stdin:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
         try:
-            first, second = (read(text) for text in json.loads(line))
-            equal = bool(first and second) and (
-                verify(first, second, timeout_seconds=_SECONDS)
-                or verify(second, first, timeout_seconds=_SECONDS)
-            )
+            result = equal(*json.loads(line))
         except Exception:  # whatever sympy raises on model text: not shown to be equal
-            equal = False
-        print(json.dumps(bool(equal)), flush=True)
+            result = False
+        print(json.dumps(bool(result)), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ Whoever has used the workers least comes next, so that votes on hostile expressi
 from __future__ import annotations
 
 import atexit
+import contextlib
 import heapq
 import itertools
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +22,8 @@ from importlib.util import find_spec
 
 _WORKERS = max(2, min(4, os.cpu_count() or 2))
 _COMPARE_SECONDS = 2.0  # for one comparison, after which its worker is killed
-_VOTE_SECONDS = 6.0  # for all comparisons of one vote
+_VOTE_SECONDS = 10.0  # for all comparisons of one vote
+_MAX_OVERRUNS = 2  # comparisons of one vote that may overrun their time; the rest is then given up
 _WAIT_SECONDS = 20.0  # for a worker, in all comparisons of one vote
 _START_SECONDS = 60.0
 _SLOW_SECONDS = 300.0  # for which a pair that took too long is not tried again
@@ -34,11 +37,13 @@ class MathTime:
     Attributes:
         used: Seconds in which workers compared for it.
         waited: Seconds in which it waited for a worker.
+        overruns: Comparisons that a worker was killed for.
         given_up: Comparisons that took too long, or that no time was left for: they count as different.
     """
 
     used: float = 0.0
     waited: float = 0.0
+    overruns: int = 0
     given_up: int = 0
 
     @property
@@ -85,7 +90,8 @@ class MathPool:
         if time.monotonic() - self._slow.get(pair, -_SLOW_SECONDS) < _SLOW_SECONDS:
             spent.given_up += 1
             return False
-        if spent.used >= _VOTE_SECONDS or (worker := self._take(spent)) is None:
+        spent_all = spent.used >= _VOTE_SECONDS or spent.overruns >= _MAX_OVERRUNS
+        if spent_all or (worker := self._take(spent)) is None:
             spent.given_up += 1
             return False
         try:
@@ -99,6 +105,7 @@ class MathPool:
             self._give_back(worker)
         if result is None:
             spent.given_up += 1
+            spent.overruns += 1
             if len(self._slow) >= _MAX_KNOWN:
                 self._slow.clear()
             self._slow[pair] = time.monotonic()
@@ -148,6 +155,7 @@ class _MathProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
+        self._child = 0  # the fork that compares
         self._owner = 0
 
     def start(self) -> None:
@@ -172,13 +180,7 @@ class _MathProcess:
         )
         threading.Thread(target=_pump, args=(process, self._lines), daemon=True).start()
         self._process = process
-        try:
-            ready = self._lines.get(timeout=_START_SECONDS)
-        except queue.Empty:
-            ready = ""
-        if ready != "ready\n":
-            self.stop()
-            raise OSError("the math-verify process did not start")
+        self._await_ready()
 
     def compare(self, a: str, b: str, seconds: float) -> bool | None:
         """Whether the two are equal; `None`, and the process is killed, when that takes longer than `seconds`."""
@@ -191,15 +193,42 @@ class _MathProcess:
         except (queue.Empty, OSError, ValueError):
             line = ""
         if line not in ("true\n", "false\n"):
-            self.stop()
+            self._replace()
             return None
         return line == "true\n"
+
+    def _await_ready(self) -> None:
+        try:
+            ready, _, child = self._lines.get(timeout=_START_SECONDS).partition(" ")
+        except queue.Empty:
+            ready = child = ""
+        if ready != "ready":
+            self.stop()
+            raise OSError("the math-verify process did not start")
+        self._child = int(child)
+
+    def _replace(self) -> None:
+        """Kill the fork that compares; its parent makes another."""
+        if self._process is None or self._process.pid == self._child:
+            self.stop()
+            return
+        try:
+            os.kill(self._child, signal.SIGKILL)
+            while (line := self._lines.get(timeout=_START_SECONDS)) in ("true\n", "false\n"):
+                pass  # it finished at the last moment
+            self._child = int(line.partition(" ")[2])
+        except (OSError, ValueError, queue.Empty):
+            self.stop()
 
     def stop(self) -> None:
         """End the process."""
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
             process.kill()
+            if self._child not in (0, process.pid):
+                with contextlib.suppress(OSError):
+                    os.kill(self._child, signal.SIGKILL)
+            self._child = 0
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from tests.corpora import Case
 
 Worked = tuple[str, str, str]  # question, reply, answer
-NAMES = ("Jonas", "Anna", "Seth", "Maria", "Tom", "Priya", "Bill", "Olga")
+NAMES = ("Jonas", "Anna", "Sven", "Maria", "Tom", "Priya", "Bill", "Olga")
 THINGS = ("grey geese", "marbles", "stickers", "blue pens", "apples", "tickets")
 
 
@@ -112,18 +112,16 @@ def shares(r: random.Random) -> Worked:
     percent = r.choice([5, 10, 15, 20, 25, 30, 40, 45, 60, 75])
     part = whole * percent // 100
     question = f"{part} of {whole} students play chess. What percentage of the students play chess?"
-    part = whole * percent / 100
-    steps = (
-        f"{part:g} students out of {whole} play chess, so the share is {part:g}/{whole} = {part / whole:g}."
-    )
-    question = question.replace(str(int(part)) + " of", f"{part:g} of", 1)
+    share = whole * percent / 100
+    steps = f"{share:g} students out of {whole} play chess, so the share is {share:g}/{whole} = {share / whole:g}."
+    question = question.replace(str(part) + " of", f"{share:g} of", 1)
     end = r.choice(
         [
-            f"{part / whole:g} * 100 = {percent}. So {percent}% of the students play chess.",
+            f"{share / whole:g} * 100 = {percent}. So {percent}% of the students play chess.",
             f"That is {percent}% of the students.",
         ]
         + [
-            f"As a percentage, that is {part / whole:g} x 100% = {percent}%.",
+            f"As a percentage, that is {share / whole:g} x 100% = {percent}%.",
             f"{percent} percent of them play chess.",
         ]
     )
