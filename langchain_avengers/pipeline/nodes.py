@@ -60,6 +60,7 @@ from langchain_avengers.pipeline.state import (
     new_state,
 )
 from langchain_avengers.pipeline.sync_async import Event, Job, Step, in_thread, job
+from langchain_avengers.pipeline.telemetry import QuerySpan, active
 from langchain_avengers.pipeline.tracing import CallWatch, Trace
 from langchain_avengers.providers import blames_query, chat_model, describe, without_secrets
 from langchain_avengers.routing.decision import ModelScore, RoutingDecision
@@ -85,6 +86,7 @@ class CallContext:
         streams: Whether somebody listens to the chunks of an answer.
         errors: What the models raised.
         config: The config of the call, or of the graph's node.
+        span: The query's span, when OpenTelemetry records.
     """
 
     settings: Settings
@@ -97,6 +99,7 @@ class CallContext:
     streams: bool = False
     errors: list[Exception] = field(default_factory=list)
     config: RunnableConfig = field(default_factory=RunnableConfig)
+    span: QuerySpan | None = None
 
     @classmethod
     def of(cls, settings: Settings, rate_limiter: BaseRateLimiter | None = None, **rest: Any) -> CallContext:
@@ -420,6 +423,7 @@ class Pipeline:
             context.hidden,
             watch,
             context.errors,
+            context.span,
         )
 
     def _elect(
@@ -473,11 +477,24 @@ class Pipeline:
     # --- the whole way ---
 
     def answer(self, messages: Sequence[BaseMessage], context: CallContext) -> Step[PipelineState]:
-        """Take a query from its messages to its answer, each node a run in the trace.
+        """Take a query from its messages to its answer, each node a run in the trace and all of it one span.
 
         When `context.streams`, the chunks of an answer that stands whatever it says are told as events while they
         come, and the answer itself is the last event.
         """
+        if (telemetry := active()) is None:
+            return (yield from self._answer(messages, context))
+        settings = context.settings
+        span = telemetry.query(settings.strategy_for(self.router), settings.n_samples)
+        try:
+            state = yield from self._answer(messages, replace(context, span=span))
+        except BaseException as error:
+            span.failed(error)
+            raise
+        span.answered(state)
+        return state
+
+    def _answer(self, messages: Sequence[BaseMessage], context: CallContext) -> Step[PipelineState]:
         state, requests = yield from self.decide(messages, context)
         while requests:
             if len(requests) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from langchain_core.globals import get_llm_cache
@@ -128,6 +129,12 @@ class PoolModel:
         """The chat model itself; None when it is out of sight inside another runnable."""
         core = self._plain.runnable
         return core if isinstance(core, BaseChatModel) else None
+
+    @cached_property
+    def provider(self) -> str:
+        """The provider's name, as LangChain tells it to tracers."""
+        told = self.model._get_ls_params() if self.model is not None else {}
+        return str(told.get("ls_provider") or "unknown")
 
     @property
     def bound_arguments(self) -> Mapping[str, Any]:

@@ -29,6 +29,7 @@ from langchain_avengers.errors import SamplingError
 from langchain_avengers.pipeline.pool_model import BoundModel, PoolModel, merged
 from langchain_avengers.pipeline.state import CallRecord, FailureRecord, Role
 from langchain_avengers.pipeline.sync_async import Event, Job, Step, daemon, job, pause
+from langchain_avengers.pipeline.telemetry import AttemptSpan, QuerySpan
 from langchain_avengers.pipeline.tracing import CallWatch, without
 from langchain_avengers.pipeline.usage import usage_of_request
 from langchain_avengers.providers import describe, retry_after, status_of, without_secrets
@@ -88,6 +89,7 @@ class ModelRequest:
         hidden: Variables of the context that its calls must not see.
         watch: Says whether tokens of the answer are out already; None when nobody listens.
         errors: Takes what the requests raised.
+        span: The query's span, under which the attempts stand.
     """
 
     model: PoolModel
@@ -99,6 +101,7 @@ class ModelRequest:
     hidden: tuple[ContextVar[Any], ...] = ()
     watch: CallWatch | None = None
     errors: list[Exception] = field(default_factory=list)
+    span: QuerySpan | None = None
 
     def draw(self, n: int) -> Step[SampleBatch]:
         """Draw `n` samples: in one request when the model takes `n`, else in concurrent ones."""
@@ -132,6 +135,7 @@ class ModelRequest:
             whole: AIMessageChunk | None = None
             chunks = _Chunks(self)  # held by this frame alone: who leaves the stream ends the request
             failure: Exception
+            attempts.begin()
             try:
                 while (chunk := (yield [Job(chunks.next, chunks.anext)])[0]) is not None:
                     whole = chunk if whole is None else whole + chunk
@@ -157,6 +161,7 @@ class ModelRequest:
         call = Job(partial(self._call, n, said), partial(self._acall, n, said))
         failure: Exception
         while True:
+            attempts.begin()
             try:
                 (result,) = yield [call]
                 return attempts.passed(*_reply(result, self.model.name, said.output if said else None))
@@ -315,7 +320,13 @@ class _Attempts(SampleBatch):
         super().__init__()
         self._request = request
         self._n = n
+        self._span: AttemptSpan | None = None
         self.refused = self.spoilt = False
+
+    def begin(self) -> None:
+        """Note that an attempt begins."""
+        if (span := self._request.span) is not None:
+            self._span = AttemptSpan(span, self._request.model.name, self._request.model.provider, self._n)
 
     def passed(self, messages: list[AIMessage], usage: UsageMetadata | None) -> _Attempts:
         if not messages:
@@ -343,6 +354,8 @@ class _Attempts(SampleBatch):
         return wait
 
     def _record(self, drawn: int, usage: UsageMetadata | None, error: str | None) -> None:
+        if self._span is not None:
+            self._span.ended(usage, error)
         self.calls.append(
             {
                 "model": self._request.model.name,

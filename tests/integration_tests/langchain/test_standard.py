@@ -57,6 +57,7 @@ class _Suite(ChatModelIntegrationTests):
 
     strategy: str
     n_samples: int
+    output_version = "v0"
     url = "http://127.0.0.1:9/v1"
 
     @property
@@ -76,6 +77,7 @@ class _Suite(ChatModelIntegrationTests):
             "models": members,
             "strategy": self.strategy,
             "n_samples": self.n_samples,
+            "output_version": self.output_version,
         }
 
     @property
@@ -162,3 +164,13 @@ class TestSelfConsistencyOf5(_Suite):
 
 class TestMixtureOf5(_Suite):
     strategy, n_samples = "mixture", 5
+
+
+class TestDirectWithContentBlocks(_Suite):
+    strategy, n_samples = "direct", 1
+    output_version = "v1"
+
+
+class TestSelfConsistencyOf5WithContentBlocks(_Suite):
+    strategy, n_samples = "self_consistency", 5
+    output_version = "v1"
