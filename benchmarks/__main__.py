@@ -22,6 +22,7 @@ ALL = (
     "pipeline",
     "serving",
     "extraction",
+    "learning",
     "vote_speed",
     "add_model",
     "real_models",

@@ -116,9 +116,14 @@ def pipeline(result: dict[str, Any]) -> str:
 def serving(result: dict[str, Any]) -> str:
     one, bad, memory = result["milliseconds"], result["faults"], result["memory"]
     table = _table(
-        ["500 requests at once, members that take 100 ms", "answered", "p50, s", "p99, s"],
+        ["500 requests at once, members that take 100 ms; server of", "answered", "p50, s", "p99, s"],
         (
-            [name, str(each["answered"]), f"{each['p50']:.2f}", f"{each['p99']:.2f}"]
+            [
+                name.replace("1 processes", "1 process"),
+                str(each["answered"]),
+                f"{each['p50']:.2f}",
+                f"{each['p99']:.2f}",
+            ]
             for name, each in result["at once"].items()
         ),
     )
@@ -130,6 +135,22 @@ def serving(result: dict[str, Any]) -> str:
         f"Dollars counted here and by the members: {bad['dollars']:.6f} and {bad['dollars of members']:.6f}. "
         f"Memory after {memory[0]['requests']:,} and {memory[-1]['requests']:,} requests: "
         f"{memory[0]['MB']:.0f} and {memory[-1]['MB']:.0f} MB."
+    )
+
+
+def learning(result: dict[str, Any]) -> str:
+    mean = result["mean"]
+    rows = [
+        ["best single model", mean["best single"][0]],
+        [f"router fitted on {result['start']} rows", mean["without learning"][0]],
+        [
+            f"the same after feedback on {result['stream']:,} queries, the asked model's alone",
+            mean["learned"][-1],
+        ],
+        ["router fitted on full labels of all these rows", mean["fitted on full labels"][0]],
+    ]
+    return _table(
+        ["MMLU-Pro, 14 models of at most 8B", "accuracy, %"], ([name, f"{value:.2f}"] for name, value in rows)
     )
 
 
@@ -343,6 +364,7 @@ DRAWN: dict[str, tuple[str, Draw]] = {
             speed,
             pipeline,
             serving,
+            learning,
             add_model,
             cost_front,
             fitting,

@@ -255,7 +255,7 @@ def main(count: int = 10_000, long: int = 20_000) -> None:
     concurrent = {}
     for workers in (1, 2):
         with server({"delay": 0.1, "n": 1}, workers) as (url, pid), undisturbed(pid):
-            concurrent[f"{workers} processes"] = asyncio.run(at_once(url))
+            concurrent["1 process" if workers == 1 else f"{workers} processes"] = asyncio.run(at_once(url))
     with server({"delay": 0.0, "n": 5}) as (url, pid):
         resident = memory(url, pid, long)
     bad = faults(count)
