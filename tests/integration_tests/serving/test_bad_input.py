@@ -91,7 +91,8 @@ def test_a_thousand_malformed_requests(serve: Serve, caplog: pytest.LogCaptureFi
         while refused < 1000:
             body = mutated(rng)
             response = client.post("/v1/chat/completions", content=body)
-            if response.status_code == 200:  # the faults left a request that can be answered
+            # The faults may leave a request that can be answered, or that members answer with nothing at all.
+            if response.status_code == 200 or "every answer was empty" in response.text:
                 answered += 1
                 continue
             assert 400 <= response.status_code < 500, (response.status_code, response.text, body[:2000])
