@@ -15,6 +15,7 @@ ALL = (
     "voting",
     "code_voting",
     "cost_front",
+    "learned_cost",
     "speed",
     "growth",
     "fitting",

@@ -2,9 +2,7 @@
 
 The weight of cost, and how much of the estimate is linear, are chosen on the training rows by cross-validation; the
 test rows say what they give. The queries begin with the same five examples, which fill the embedder's window: what is
-embedded is the question after them. Beside it, on the recorded answers, the learned vote: cheap models first, and the
-strong one when they are not sure. Its weight of cost is the greatest at which it loses at most a point on the training
-rows, out of fold.
+embedded is the question after them.
 
     python -m benchmarks.cost_front
 """
@@ -20,11 +18,9 @@ import numpy as np
 
 from benchmarks.common import console, data, print_table, save_result
 from langchain_avengers import ClusterRouter, ScoreTable
-from langchain_avengers.evaluation import replay
-from langchain_avengers.evaluation.baselines import best_single
 from langchain_avengers.evaluation.evaluate import evaluate
 from langchain_avengers.evaluation.pareto import ParetoPoint, choose_cost_weight, sweep_costs
-from langchain_avengers.evaluation.stats import Estimate, difference_estimate, jsonable, saving_estimate
+from langchain_avengers.evaluation.stats import jsonable
 from langchain_avengers.routing.embeddings import default_embeddings
 
 SEEDS = 5
@@ -32,7 +28,6 @@ WEIGHTS = [round(float(weight), 4) for weight in np.linspace(0, 0.1, 41)]
 CANDIDATES: tuple[dict[str, Any], ...] = tuple(
     {"n_clusters": 16, "n_clusterings": 5, "linear_weight": share} for share in (0.3, 0.6, 0.9)
 )
-LOSS = 0.01
 RULES = ("no loss in cross-validation", "loss within the interval")
 
 
@@ -41,30 +36,6 @@ def _cheapest(points: tuple[ParetoPoint, ...], rule: str) -> ParetoPoint:
     bounds = [p.difference.value if rule == RULES[0] else p.difference.high for p in points]
     allowed = [p for p, bound in zip(points, bounds, strict=True) if bound >= -1e-12]
     return min(allowed, key=lambda p: p.cost) if allowed else max(points, key=lambda p: p.avg_acc)
-
-
-def learned(
-    train: ScoreTable, test: ScoreTable, vectors: np.ndarray, test_vectors: np.ndarray, seed: int
-) -> dict[str, Any]:
-    """The learned vote at the weight of cost chosen on the training rows, judged on the test rows."""
-    router = ClusterRouter(random_state=seed).fit(train, vectors=vectors)
-    policy = router.policy_
-    assert policy is not None
-    weights = np.geomspace(1e-4, 1, 400).tolist()
-    weight = max([w for w in weights if policy.plan(w).gain >= -LOSS], default=0.0)
-    found = replay(router, test, vectors=test_vectors, cost_weight=weight)
-    best = best_single(router)
-    assert test.costs is not None
-    alone, price = test.scores[:, best].astype(float), test.costs[:, best].astype(float)
-    everywhere = np.zeros(len(test))
-    return {
-        "strong": router.models_[best],
-        "cost_weight": weight,
-        "plan": asdict(policy.plan(weight)),
-        "difference": asdict(difference_estimate(found.scores, alone, everywhere)),
-        "saving": asdict(saving_estimate(found.costs, price, everywhere)),
-        "answers": float(found.samples.mean()),
-    }
 
 
 def main() -> None:
@@ -136,13 +107,7 @@ def main() -> None:
             f"{100 * summary[rule]['difference']:+.2f} points; mean of {SEEDS} seeds, of which "
             f"{summary[rule]['seeds_with_a_loss_beyond_the_interval']} lose beyond the interval"
         )
-    voted = [learned(train, test, train_vectors, test_vectors, seed) for seed in range(SEEDS)]
-    for seed, one in enumerate(voted):
-        console.print(
-            f"learned vote, seed {seed}: {Estimate(**one['saving']).points()} % saved, "
-            f"{Estimate(**one['difference']).points(signed=True)} points, {one['answers']:.1f} answers a query"
-        )
-    content = {"summary": summary, "learned": voted, "runs": kept, "front": judged.pareto.to_dict()}
+    content = {"summary": summary, "runs": kept, "front": judged.pareto.to_dict()}
     save_result("cost_front", jsonable(content))
 
 

@@ -25,7 +25,6 @@ from langchain_avengers.voting.policy import (
 
 MIN_ROWS = 60
 """Fewer rows teach no vote."""
-_MAX_ROWS = 20_000  # more are sampled
 
 _RIDGE = 10.0  # in rows: a few dozen rows hardly move a weight, thousands do
 _PREFIXES = (1, 2, 3, 5, 8, 13)  # numbers of answers that the weights are fitted for, beside all of them
@@ -76,9 +75,7 @@ class RecordedAnswers:
         return ratio(total, counts)
 
 
-def fit_policy(
-    models: Sequence[str], answers: RecordedAnswers, folds: Integers, *, seed: int = 0
-) -> VotePolicy | None:
+def fit_policy(models: Sequence[str], answers: RecordedAnswers, folds: Integers) -> VotePolicy | None:
     """Learn a vote.
 
     Everything that is compared (calibration, plans) is judged out of fold, on rows that neither the weights nor the
@@ -88,14 +85,11 @@ def fit_policy(
         models: Names of the M models.
         answers: The recorded answers.
         folds: Fold of each row, shape (n,), from 0 on; rows of the same query are in one.
-        seed: Of the sample of rows that is used when there are many.
 
     Returns:
         The policy; None when there are too few rows, or none has answers that could be voted on.
     """
     held = np.flatnonzero((answers.labels >= 0).any(axis=(1, 2)) & ~np.isnan(answers.scores).all(axis=(1, 2)))
-    if len(held) > _MAX_ROWS:
-        held = np.sort(np.random.default_rng(seed).choice(held, _MAX_ROWS, replace=False))
     if len(held) < MIN_ROWS:
         return None
     answers, folds = answers.take(held), folds[held]
