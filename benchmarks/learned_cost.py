@@ -1,8 +1,8 @@
 """What the learned vote saves on RouterBench's ARC-Challenge, where one model leads and costs most.
 
-With a weight of cost it asks cheap models first, and the strong one when they are not sure. The weight is the greatest at
-which it loses at most a point on the training rows, out of fold; the test rows say what it gives. The queries begin with
-the same five examples, which fill the embedder's window: what is embedded is the question after them.
+With a weight of cost it asks cheap models first, and the strong one when they are not sure. The weight is the greatest
+at which it loses at most a point on the training rows, out of fold; the test rows say what it gives. The queries begin
+with the same five examples, which fill the embedder's window: what is embedded is the question after them.
 
     python -m benchmarks.learned_cost
 """

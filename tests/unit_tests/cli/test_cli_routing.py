@@ -16,6 +16,7 @@ from langchain_avengers.cli import common, output
 from langchain_avengers.routing.summary import summarise
 from tests.fakes import HashEmbeddings
 from tests.unit_tests.cli.conftest import FACTS, SUMS, Run
+from tests.unit_tests.routing.test_vote_learning import answered
 
 
 def test_fit_embeds_and_saves(run: Run, tables: list[Path], embedder: HashEmbeddings, tmp_path: Path) -> None:
@@ -302,3 +303,18 @@ def test_equal_texts_are_embedded_once(embedder: HashEmbeddings) -> None:
     assert embedder.texts == ["a b", "c"]
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[0], vectors[2])
+
+
+def test_fit_says_what_vote_was_learned(run: Run, tmp_path: Path) -> None:
+    table, X = answered()
+    table.write(tmp_path / "t.jsonl")
+    np.save(tmp_path / "t.npy", X)
+    given = ("fit", tmp_path / "t.jsonl", "--vectors", tmp_path / "t.npy", "--clusters", 2, "--out")
+    outcome = run(*given, tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+    assert "The vote learned: asks for" in outcome.out
+    policy = ClusterRouter.load(tmp_path / "r").policy_
+    assert policy is not None
+    outcome = run(*given, tmp_path / "s", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json()["vote"]["summary"] == policy.summary
