@@ -98,9 +98,8 @@ class Chat:
             ApiError: The request cannot be answered, or no member answered it.
         """
         drawn = await self._draw(request, caller)
-        call = await self._call(request, caller, drawn)
         try:
-            answers = await _answers(call)
+            answers = await _answers(await self._call(request, caller, drawn))
         except Exception as error:
             if drawn is None or not isinstance(error, SamplingError):
                 raise self._failed(error) from error
@@ -121,9 +120,9 @@ class Chat:
             ApiError: Before the first event: the request cannot be answered, or no member answered it. Later a
                 failure is the last event.
         """
-        call = await self._call(request, caller)
         begun = False
         try:
+            call = await self._call(request, caller)
             async for index, chunk in _merged(call):
                 events = writer.finish(index) if chunk is None else writer.chunk(index, chunk)
                 if chunk is None:
@@ -176,7 +175,7 @@ class Chat:
         controls["allowed_models"] = self._allowed(wanted, caller.key)
         model = self.engine.model
         if request.avengers.budget:
-            model = model.model_copy(update={"budget": request.avengers.budget})
+            model = model.model_copy(update={"budget": request.avengers.budget.model_dump(exclude_none=True)})
         try:
             messages, bound = request.conversation(), _bound(model, request)
         except ValueError as error:

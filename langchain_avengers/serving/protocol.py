@@ -17,7 +17,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from langchain_avengers.pipeline.settings import Budget, Strategy
+from langchain_avengers.pipeline.settings import Strategy
 from langchain_avengers.providers import redact
 
 MAX_CHOICES = 128
@@ -211,6 +211,14 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class RequestBudget(_Strict):
+    """What one request may spend; see `Budget`."""
+
+    samples: int | None = Field(default=None, ge=1)
+    tokens: int | None = Field(default=None, ge=1)
+    dollars: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
 class AvengersControls(_Strict):
     """The pool's controls for one request: the body's `avengers` object. See `Settings` for each field."""
 
@@ -220,7 +228,7 @@ class AvengersControls(_Strict):
     cost_weight: float | None = Field(default=None, ge=0, le=1)
     confidence_threshold: float | None = Field(default=None, ge=0, le=1)
     allowed_models: list[str] | None = Field(default=None, min_length=1)
-    budget: Budget | None = None
+    budget: RequestBudget | None = None
 
 
 class ChatRequest(_Strict):
