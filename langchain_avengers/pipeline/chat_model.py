@@ -126,6 +126,7 @@ class ChatAvengers(ControlledChatModel, Settings):
     _pipeline: Pipeline = PrivateAttr()
     _pipeline_is_set: bool = PrivateAttr(default=False)
     _digests: dict[str, str] = PrivateAttr()
+    _identity: dict[str, Any] | None = PrivateAttr(default=None)
     _parser: Callable[[AIMessage], Any] | None = PrivateAttr(default=None)
 
     def __init__(
@@ -164,6 +165,7 @@ class ChatAvengers(ControlledChatModel, Settings):
     def _install(self, pipeline: Pipeline) -> None:
         """Answer by this pipeline from now on."""
         self._digests = {name: _digest(model) for name, model in pipeline.models.items()}
+        self._identity = None
         self._pipeline = pipeline
         self._pipeline_is_set = True
 
@@ -227,16 +229,13 @@ class ChatAvengers(ControlledChatModel, Settings):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """What the answers depend on, and nothing secret: also the key of cached answers."""
-        fields = {
-            name: _plain(getattr(self, name))
-            for name in Settings.model_fields
-            if name not in _NOT_OF_ANSWERS and getattr(self, name) is not None
-        }
-        return {
-            **fields,
-            "pool": self._digests,
-            "router": str(getattr(self.router, "fingerprint_", "")),
-        }
+        if self._identity is None:
+            fields = {
+                name: getattr(self, name) for name in Settings.model_fields if name not in _NOT_OF_ANSWERS
+            }
+            self._identity = {name: _plain(value) for name, value in fields.items() if value is not None}
+        fingerprint = str(getattr(self.router, "fingerprint_", ""))
+        return {**self._identity, "pool": self._digests, "router": fingerprint}
 
     def __repr_args__(self) -> Any:
         """Names only: members may hold what does not belong into a log."""

@@ -109,6 +109,10 @@ class CallContext:
             limits = replace(limits, gate=threading.Semaphore(most), agate=asyncio.Semaphore(most))
         return cls(settings, limits, **rest)
 
+    def at(self, trace: Trace) -> CallContext:
+        """The same query at another place of the trace."""
+        return self if trace is self.trace else replace(self, trace=trace)
+
 
 class Pipeline:
     """A router, the models it names, and the nodes that take a query from one to the other."""
@@ -406,9 +410,9 @@ class Pipeline:
         settings, options = context.settings, context.options
         set_here = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
         arguments = {name: value for name, value in set_here.items() if value is not None}
-        options = replace(
-            options, arguments={**arguments, **options.arguments}, stop=options.stop or settings.stop or None
-        )
+        if arguments or settings.stop:
+            arguments = {**arguments, **options.arguments}
+            options = replace(options, arguments=arguments, stop=options.stop or settings.stop or None)
         watch = CallWatch() if wanted.stands and context.trace.is_heard else None
         config = context.trace.config((settings.prices or {}).get(model.name), watch)
         if configured := _of_models(context.config):
@@ -514,11 +518,11 @@ class Pipeline:
         """From messages to the routing decision and the first requests."""
         state = new_state(messages)
         with context.trace.span("embed", {"messages": messages}) as span:
-            update, _ = yield from self.embed(state, replace(context, trace=span.trace))
+            update, _ = yield from self.embed(state, context.at(span.trace))
             state = applied(state, update)
             span.outputs = {"dimensions": len(state["vector"] or ())}
         with context.trace.span("route", {}) as span:
-            update, requests = yield from self.route(state, replace(context, trace=span.trace))
+            update, requests = yield from self.route(state, context.at(span.trace))
             state = applied(state, update)
             span.outputs = {"decision": state["decision"]}
             brief = {k: v for k, v in state["decision"].items() if k != "ranking"}
@@ -532,7 +536,7 @@ class Pipeline:
         with context.trace.span(
             "sample", {"model": wanted.model, "n": wanted.n, "role": wanted.role}
         ) as span:
-            update, _ = yield from self.sample(state, wanted, replace(context, trace=span.trace))
+            update, _ = yield from self.sample(state, wanted, context.at(span.trace))
             messages = [s["message"] for s in update["samples"] or ()]
             span.outputs = {
                 "messages": messages, "failures": update["failures"], "calls": update["calls"]
@@ -543,7 +547,7 @@ class Pipeline:
         self, state: PipelineState, context: CallContext
     ) -> Step[tuple[PipelineState, list[SampleRequest]]]:
         with context.trace.span("vote", {"samples": [s["message"] for s in state["samples"]]}) as span:
-            update, requests = yield from self.vote(state, replace(context, trace=span.trace))
+            update, requests = yield from self.vote(state, context.at(span.trace))
             state = applied(state, update)
             span.outputs = {"vote": state["vote"], "account": state["account"]}
             span.trace.annotate({"avengers_vote": state["vote"]})

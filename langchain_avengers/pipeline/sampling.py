@@ -207,6 +207,8 @@ class ModelRequest:
             async with self.limits.agate:
                 for limiter in self.rate_limiters():
                     await limiter.aacquire(blocking=True)
+                if self.limits.timeout is None and not self.hidden:
+                    return await call()
                 async with asyncio.timeout(self.limits.timeout):
                     if self.hidden:
                         return await asyncio.create_task(_awaited(call), context=without(self.hidden))

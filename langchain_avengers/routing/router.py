@@ -195,6 +195,10 @@ class ClusterRouter(Estimator):
         Raises:
             RouterError: A parameter is out of range, a model has no score at all, or `vectors` do not fit the table.
         """
+        if not isinstance(table, ScoreTable):
+            raise RouterError(
+                f"fit takes a ScoreTable, not a {type(table).__name__}: ScoreTable.from_rows(rows) makes one"
+            )
         parameters = self.parameters()
         fitting.check_rows(parameters, table)
         if vectors is None:

@@ -546,3 +546,8 @@ def test_queries_the_embedder_cannot_tell_apart_are_warned_of() -> None:
     table = ScoreTable([f"Here are five examples. {i}" for i in range(9)], ["a", "b"], np.ones((9, 2)))
     with pytest.warns(UserWarning, match="9 different queries have only 1 different vectors"):
         ClusterRouter().fit(table, Cut(size=8))
+
+
+def test_rows_are_no_table() -> None:
+    with pytest.raises(RouterError, match=r"fit takes a ScoreTable, not a list: ScoreTable.from_rows"):
+        ClusterRouter().fit([{"query": "x", "scores": {"a": 1.0}}])  # type: ignore[arg-type]
