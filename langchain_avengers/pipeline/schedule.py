@@ -284,6 +284,8 @@ class Learned(Schedule):
         wanted = min(self._policy(progress).plan(progress.cost_weight).next_size(have), limit) - have
         if wanted < 1 or not left:
             return []
+        if not asked and not _ample(Counter(left[:wanted]), progress):
+            wanted = 1  # what a sample costs is known once one was drawn
         size = affordable(min(wanted, len(left)), progress)
         if size < 1:
             if asked:

@@ -117,6 +117,11 @@ def test_it_asks_less_by_n_samples_budget_and_cost_weight() -> None:
     assert len(asked(pool(given, cost_weight=0.5).invoke(SUM))) == 1
 
 
+def test_a_budget_of_tokens_is_tried_with_one_answer() -> None:
+    answer = pool(policy(ALL), budget={"tokens": 31}).invoke(SUM)  # an answer of the fakes has 15
+    assert sum(asked(answer).values()) == 2
+
+
 def test_cheap_models_first() -> None:
     router = FakeRouter(*NAMES, costs={"sums": 1.0, "places": 0.1, "third": 0.2})
     router.policy_ = policy(Plan(first=2, most=3, thrift=1.0, stop=0.9))
