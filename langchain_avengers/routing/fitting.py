@@ -18,7 +18,8 @@ from langchain_avengers.routing.clusterers import cluster, without_warnings
 from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.resolutions import (
     CurvePoint,
-    fewest_of_the_best,
+    blend,
+    coarsest_of_the_best,
     fit_weights,
     ladder,
     leave_one_out,
@@ -38,6 +39,9 @@ LINEAR_STRENGTH = 30.0
 NOVELTY_QUANTILE = 0.97
 """Share of the calibration rows that are nearer than a novel query: kinds of questions left out of calibration lie
 beyond it, and the rows beyond it gain little from routing (docs/routing.md)."""
+
+_STARTS = 5
+"""Starts of K-means at the coarsest resolution, fewer at finer ones."""
 
 _EXAMPLES = 3
 _MAX_DIGESTS = 250_000
@@ -219,7 +223,9 @@ def _at_resolutions(parameters: Parameters, table: ScoreTable, X: Vectors) -> _F
     """Clusterings of several K, weighed by what the rows show."""
     levels: list[list[Labelled]] = []
     estimates = []
-    for n_clusters in ladder(len(table)):
+    sizes = ladder(len(table))
+    coarsest = sizes[0]
+    for n_clusters in sizes:
         levels.append(
             [
                 cluster(
@@ -227,37 +233,41 @@ def _at_resolutions(parameters: Parameters, table: ScoreTable, X: Vectors) -> _F
                     n_clusters,
                     clusterer=parameters.clusterer,
                     seed=parameters.random_state + 1000 * number,
-                    n_init=1,
+                    # a coarse clustering from one start may lose a small kind of question
+                    n_init=max(1, min(_STARTS, _STARTS * 2 * coarsest // n_clusters)),
                 )
                 for number in range(parameters.clusterings)
             ]
         )
         estimates.append(_left_out(parameters, table, levels[-1]))
-    sizes = [len(level[0][1]) for level in levels]
-    curve = score_curve(sizes, estimates, table.scores, table.tasks)
-    if not parameters.blended:  # the other scoring rules have one clustering
-        return _at_one_resolution(parameters, table, X, fewest_of_the_best(curve))._replace(curve=curve)
     share = parameters.linear_share
     ridge = None if share == 0 else fit_linear(X, table.scores, LINEAR_STRENGTH)
     left_out = None if ridge is None or share else ridge.left_out
-    weights = fit_weights(table.scores, estimates, left_out)
+    weights, blends = [], []
+    for used in range(1, len(levels) + 1):
+        weights.append(fit_weights(table.scores, estimates[:used], left_out))
+        blends.append(blend(table.scores, weights[-1], estimates[:used], left_out))
+    curve = score_curve([len(level[0][1]) for level in levels], blends, table.scores, table.tasks)
+    finest = coarsest_of_the_best(curve)
+    if not parameters.blended:  # the other scoring rules have one clustering
+        return _at_one_resolution(parameters, table, X, curve[finest]["n_clusters"])._replace(curve=curve)
+    chosen, expected = weights[finest], blends[finest]
     if share:
-        weights *= 1 - share
+        overall = leave_one_out_means(table.scores)
+        chosen, expected = chosen * (1 - share), overall + (1 - share) * (expected - overall)
+        expected += share * (ridge.left_out - overall) if ridge is not None else 0.0
     elif ridge is not None:
-        share = float(weights[-1])
-    overall = leave_one_out_means(table.scores)
-    expected = overall + sum(w * (part - overall) for w, part in zip(weights, estimates, strict=False))
-    if ridge is not None and share:
-        expected += share * (ridge.left_out - overall)
+        share = float(chosen[-1])
+    levels = levels[: finest + 1]
     # the middle one is shown: fine enough to tell kinds of questions apart, coarse enough to be read
-    middle, finest = len(levels) // 2, len(levels) - 1
+    middle = len(levels) // 2
     order = [middle, *(level for level in range(len(levels)) if level != middle)]
     return _Fit(
         tuple(
             Clustering(
                 centroids,
                 ClusterStats.of(table, labels, len(centroids)),
-                float(weights[level]) / parameters.clusterings,
+                float(chosen[level]) / parameters.clusterings,
             )
             for level in order
             for labels, centroids in levels[level]

@@ -6,8 +6,9 @@ are clustered at several K, and a model's expected score is
     global mean + Σ_j w_j · (estimate_j − global mean),    w_j ≥ 0,  Σ w_j ≤ 1,
 
 with one estimate for each K and one of the ridge regression. The weights are fitted by non-negative least squares on
-leave-one-out estimates of the calibration rows (stacking: Breiman 1996, "Stacked regressions"). When calibration shows
-no pattern, every weight is 0, and the model that is best over all rows answers everything.
+leave-one-out estimates of the calibration rows (stacking: Breiman 1996, "Stacked regressions"). Finer resolutions take
+part only when routing with them is better by more than one standard error. When calibration shows no pattern, every
+weight is 0, and the model that is best over all rows answers everything.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class CurvePoint(TypedDict):
-    """One resolution: its leave-one-out score, and how far behind the best it is with the standard error of that."""
+    """The resolutions up to one: their leave-one-out score, how far behind the best, and the standard error of that."""
 
     n_clusters: int
     score: float
@@ -39,7 +40,7 @@ _ROWS_A_CLUSTER = 5
 _LEVELS = 3
 
 EQUAL_PART = 0.3
-"""Share of the clusterings' joint weight that is spread evenly over them: it steadies the fitted weights."""
+"""Share of the joint weight that is spread evenly over all parts: it steadies the fitted weights."""
 
 
 def ladder(n_rows: int) -> list[int]:
@@ -115,9 +116,8 @@ def fit_weights(scores: NDArray[np.float32], clustered: Sequence[Floats], linear
         firm = 1e3 * np.sqrt(size)
         weights, _ = nnls(np.vstack([root.T, np.full(len(parts), firm)]), np.append(reduced, firm))
         weights /= max(weights.sum(), 1.0)
-    j = len(clustered)
-    weights[:j] = (1 - EQUAL_PART) * weights[:j] + EQUAL_PART * weights[:j].sum() / j
-    routed = overall + sum(w * (part - overall) for w, part in zip(weights, parts, strict=True))
+    weights = (1 - EQUAL_PART) * weights + EQUAL_PART * weights.sum() / len(parts)
+    routed = blend(scores, weights, clustered, linear)
     return np.zeros(len(parts)) if _harms(scores, routed, overall) else weights
 
 
@@ -142,22 +142,29 @@ def _apart(values: Floats, known: NDArray[np.bool_]) -> Floats:
     return np.where(known, held - mean, 0.0)
 
 
+def blend(
+    scores: NDArray[np.float32], weights: Floats, clustered: Sequence[Floats], linear: Floats | None
+) -> Floats:
+    """What the weighed parts say of each row together, shape (n, M); arguments as in `fit_weights`."""
+    overall = leave_one_out_means(scores)
+    parts = [*clustered] if linear is None else [*clustered, linear]
+    apart = [weight * (part - overall) for weight, part in zip(weights, parts, strict=True)]
+    return np.asarray(overall + sum(apart))
+
+
 def score_curve(
-    sizes: Sequence[int],
-    estimates: Sequence[Floats],
-    scores: NDArray[np.float32],
-    tasks: Sequence[str] | None,
+    sizes: Sequence[int], blends: Sequence[Floats], scores: NDArray[np.float32], tasks: Sequence[str] | None
 ) -> tuple[CurvePoint, ...]:
-    """What routing by each resolution alone scores, the mean over tasks, each row by what the others say.
+    """What routing scores with the resolutions up to each one, the mean over tasks, each row by what the others say.
 
     Args:
         sizes: Number of clusters of each resolution.
-        estimates: Leave-one-out estimates of each, shapes (n, M).
+        blends: What the resolutions up to each one say together, shapes (n, M).
         scores: The rows' scores, shape (n, M), NaN when not measured.
         tasks: The task of each row, or None.
     """
     group = np.unique(np.asarray(tasks or [""] * len(scores)), return_inverse=True)[1]
-    routed = [routed_scores(scores, estimate) for estimate in estimates]
+    routed = [routed_scores(scores, expected) for expected in blends]
     means = [_task_mean(values, group)[0] for values in routed]
     best = int(np.argmax(means))
     curve = []
@@ -167,9 +174,9 @@ def score_curve(
     return tuple(curve)
 
 
-def fewest_of_the_best(curve: Sequence[CurvePoint]) -> int:
-    """The fewest clusters whose score is behind the best by no more than one standard error of the difference."""
-    return next(point["n_clusters"] for point in curve if point["behind"] <= point["stderr"])
+def coarsest_of_the_best(curve: Sequence[CurvePoint]) -> int:
+    """Place of the first point that is behind the best by no more than one standard error of the difference."""
+    return next(place for place, point in enumerate(curve) if point["behind"] <= point["stderr"])
 
 
 def _task_mean(values: Floats, group: NDArray[np.intp]) -> tuple[float, float]:
