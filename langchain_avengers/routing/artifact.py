@@ -125,6 +125,7 @@ def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
         "models": state.models,
         "parameters": asdict(state.parameters),
         "novelty_quantile": state.novelty_quantile,
+        "novelty_reach": state.novelty_reach.tolist(),
         "novelty_distance": state.novelty_distance if math.isfinite(state.novelty_distance) else None,
         "linear": None
         if linear is None
@@ -191,7 +192,12 @@ def _from_1(state: dict[str, Any]) -> dict[str, Any]:
     count = len(state["array"]["clusters"])
     share = float(state["linear"]["share"]) if state["array"]["linear"] else 0.0
     array = {**state["array"], "weights": [(1 - share) / max(count, 1)] * count}
-    return {**state, "array": array, "novelty_quantile": state["parameters"]["novelty_quantile"]}
+    return {
+        **state,
+        "array": array,
+        "novelty_quantile": state["parameters"]["novelty_quantile"],
+        "novelty_reach": None,
+    }
 
 
 MIGRATIONS: dict[int, Any] = {1: _from_1}
@@ -240,6 +246,13 @@ def _stats(sums: dict[str, Any], shape: tuple[int, int], what: str) -> ClusterSt
     return ClusterStats(*arrays)
 
 
+def _reach(distances: list[float] | None, n_clusters: int) -> NDArray[np.float32]:
+    reach = np.zeros(n_clusters, np.float32) if distances is None else np.asarray(distances, dtype=np.float32)
+    if reach.shape != (n_clusters,) or not np.isfinite(reach).all():
+        raise ValueError("novelty_reach is not one finite number for each cluster of the finest clustering")
+    return reach
+
+
 def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
     layout, models = state["array"], state["models"]
     clusters: list[int] = layout["clusters"]
@@ -280,6 +293,7 @@ def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
         linear=linear,
         novelty_quantile=None if state["novelty_quantile"] is None else float(state["novelty_quantile"]),
         novelty_distance=math.inf if limit is None else float(limit),
+        novelty_reach=_reach(state["novelty_reach"], max(clusters)),
         calibration=Calibration(
             n_rows=int(calibration["rows"]),
             curve=tuple(calibration["curve"]),

@@ -40,6 +40,9 @@ NOVELTY_QUANTILE = 0.97
 """Share of the calibration rows that are nearer than a novel query: kinds of questions left out of calibration lie
 beyond it, and the rows beyond it gain little from routing (docs/routing.md)."""
 
+_ROWS_THAT_TELL = 20
+"""Rows of a cluster from which on its own spread is known."""
+
 _STARTS = 5
 """Starts of K-means at the coarsest resolution, fewer at finer ones."""
 
@@ -94,6 +97,7 @@ def refit(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
     finest = max(weights)
     clusterings: list[Clustering] = []
     apart: NDArray[np.floating[Any]] = np.empty(0)
+    finest_labels: NDArray[np.intp] = np.empty(0, dtype=np.intp)
     with without_warnings():
         for size, weight in weights.items():
             for number in range(repeats):
@@ -102,7 +106,7 @@ def refit(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
                 stats = ClusterStats.of(table, labels, len(centroids))
                 clusterings.append(Clustering(centroids, stats, weight / repeats))
                 if size == finest and number == 0:
-                    apart = _apart(X, labels, centroids)
+                    apart, finest_labels = _apart(X, labels, centroids), labels
     linear = None
     if state.linear is not None:
         ridge = fit_linear(X, table.scores, LINEAR_STRENGTH)
@@ -115,6 +119,7 @@ def refit(state: FittedRouter, table: ScoreTable, X: Vectors) -> FittedRouter:
         linear=linear,
         novelty_quantile=state.novelty_quantile,
         novelty_distance=_novelty_distance(apart, state.novelty_quantile),
+        novelty_reach=_novelty_reach(apart, finest_labels, state.novelty_quantile),
         calibration=Calibration(len(table), (), (), (), tasks, by_task),
     )
 
@@ -143,6 +148,7 @@ def _fit_sorted(parameters: Parameters, table: ScoreTable, X: Vectors) -> Fitted
         linear=fitted.linear,
         novelty_quantile=quantile,
         novelty_distance=_novelty_distance(apart, quantile),
+        novelty_reach=_novelty_reach(apart, fitted.finest[0], quantile),
         calibration=Calibration(
             n_rows=len(table),
             curve=fitted.curve,
@@ -312,6 +318,18 @@ def _novelty_distance(apart: NDArray[np.floating[Any]], quantile: float | None) 
     if quantile is None or np.isnan(apart).all():
         return math.inf
     return float(np.nanquantile(apart, quantile))
+
+
+def _novelty_reach(
+    apart: NDArray[np.floating[Any]], labels: NDArray[np.intp], quantile: float | None
+) -> Vectors:
+    """The quantile of each cluster's own rows, shape (K,); 0 for a cluster of few rows."""
+    counts = np.bincount(labels)
+    reach = np.zeros(len(counts), dtype=np.float32)
+    if quantile is not None:
+        for place in np.flatnonzero(counts >= _ROWS_THAT_TELL):
+            reach[place] = np.nanquantile(apart[labels == place], quantile)
+    return reach
 
 
 def count_tasks(counted: Counter[tuple[int, str]], n_clusters: int) -> tuple[dict[str, int], ...]:

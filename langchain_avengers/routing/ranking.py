@@ -92,7 +92,7 @@ class Ranker:
             ]
         ).astype(np.float32)
         self._costs, self._overall_costs = stats.costs[:, order], stats.global_costs[order]
-        self._limit = state.novelty_distance**2
+        self._limits = np.maximum(state.novelty_distance, state.novelty_reach).astype(np.float64) ** 2
         # with one cluster a query and nothing else to weigh, a cluster's ranking is made once
         self._by_cluster = len(sizes) == 1 and self._top_k == 1 and state.linear is None
         self._rankings: dict[tuple[int, float], tuple[ModelScore, ...]] = {}
@@ -302,10 +302,12 @@ class Ranker:
             shares = np.exp(-self._beta * np.where(np.isfinite(gaps), gaps, 0.0)) * np.isfinite(gaps)
             shares /= shares.sum(axis=2, keepdims=True)
         near = np.minimum(near, self._lasts) + self._starts
-        squared = 1.0 + 2.0 * half[:, self._finest].min(axis=1)
-        novel = squared > self._limit
-        if self._limit < math.inf:
-            close = close | (np.abs(squared - self._limit) < 2 * _ROUNDING)
+        finest = half[:, self._finest]
+        closest = finest.argmin(axis=1)
+        squared = 1.0 + 2.0 * finest[np.arange(len(finest)), closest]
+        limits = self._limits[closest]
+        novel = squared > limits
+        close = close | (np.abs(squared - limits) < 2 * _ROUNDING)
         return _Location(near, shares, squared, novel, close)
 
     def _value(

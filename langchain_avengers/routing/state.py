@@ -133,6 +133,8 @@ class FittedRouter:
         novelty_quantile: Share of the calibration rows nearer than that, with `"auto"` resolved; None for never.
         novelty_distance: Distance to the nearest centroid of the finest clustering beyond which a query is novel;
             infinity for never.
+        novelty_reach: The same for the queries of each cluster of the finest clustering, shape (K,) float32, when that
+            is farther: a kind of question that is spread widely is not novel for that. 0 when few rows tell.
         calibration: What is remembered of the calibration rows.
         embedder: What the queries were embedded with.
         policy: The learned vote; None when the calibration rows had no recorded answers, or too few.
@@ -144,6 +146,7 @@ class FittedRouter:
     linear: Linear | None
     novelty_quantile: float | None
     novelty_distance: float
+    novelty_reach: Vectors
     calibration: Calibration
     embedder: Embedder = field(default_factory=Embedder)
     policy: VotePolicy | None = None
@@ -224,7 +227,7 @@ class FittedRouter:
         if self.linear is not None:
             digest.update(self.linear.weights.tobytes() + self.linear.intercepts.tobytes())
             digest.update(repr(self.linear.share).encode())
-        digest.update(repr(self.novelty_distance).encode())
+        digest.update(repr(self.novelty_distance).encode() + self.novelty_reach.tobytes())
         if self.policy is not None:
             digest.update(repr(self.policy.to_dict()).encode())
         return digest.hexdigest()[:16]

@@ -142,6 +142,7 @@ def _sum_up(
             for part, centroids, stats in zip(sample.clusterings, moved, sums, strict=True)
         ),
         novelty_distance=limit,
+        novelty_reach=sample.novelty_reach if quantile != 1 else np.zeros_like(sample.novelty_reach),
         calibration=replace(
             sample.calibration,
             n_rows=n_rows,

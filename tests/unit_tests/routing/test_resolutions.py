@@ -96,3 +96,17 @@ def test_weights_are_shares() -> None:
     weights = fit_weights(table.scores, [estimate, estimate], None)
     assert (weights >= 0).all()
     assert 0.5 < weights.sum() <= 1 + 1e-9
+
+
+def test_a_kind_of_question_spread_widely_is_not_novel_for_that() -> None:
+    rng = np.random.default_rng(0)
+    tight = np.array([1.0, 0, 0, 0, 0, 0, 0, 0]) + 0.02 * rng.normal(size=(970, 8))
+    wide = np.array([0, 1.0, 0, 0, 0, 0, 0, 0]) + 0.3 * rng.normal(size=(30, 8))
+    X = np.vstack([tight, wide])
+    kind = np.repeat([0, 1], [970, 30])
+    scores = np.column_stack([kind == 0, kind == 1]).astype(float)
+    router = ClusterRouter(n_clusters=2, novelty_quantile=0.97).fit(
+        ScoreTable([f"q{i}" for i in range(1000)], ["a", "b"], scores), vectors=X
+    )
+    assert np.mean([router.route_vector(x).novel for x in wide]) < 0.1
+    assert router.route_vector(np.eye(8)[3]).novel
