@@ -158,7 +158,16 @@ def test_quickstart_runs_and_leaves_a_router(tmp_path: Path, capsys: pytest.Capt
 
     evaluation = result["evaluation"]
     lines = {line["name"]: line for line in evaluation["results"]}
-    assert set(lines) == {*EXAMPLES, "Router", "Random", "Best Single", "kNN", "Max Expert", "Oracle"}
+    assert set(lines) == {
+        *EXAMPLES,
+        "Router",
+        "Random",
+        "Best Single",
+        "kNN",
+        "Ridge",
+        "Max Expert",
+        "Oracle",
+    }
     assert result["n_train"] + result["n_held_out"] == 16
     assert evaluation["held_out"]
     tasks = {part["name"] for part in evaluation["tasks"]}
