@@ -16,8 +16,11 @@ def command(
     vectors: common.VectorFiles = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(metavar="TABLE", help="The rows that the router was fitted on; adds the kNN baseline."),
+        typer.Option(metavar="TABLE", help="The rows that the router was fitted on; adds kNN and ridge."),
     ] = None,
+    leave_out_seen: Annotated[
+        bool, typer.Option("--leave-out-seen", help="Leave rows out that the router was fitted on.")
+    ] = False,
     embeddings: common.EmbeddingsName = None,
     format: common.Format = "auto",
     task: common.Task = None,
@@ -50,6 +53,7 @@ def command(
             fitted,
             table,
             vectors=where,
+            leave_out_seen=leave_out_seen,
             calibration=known,
             calibration_vectors=near,
             n_boot=resamples,

@@ -22,7 +22,7 @@ def command(
     vectors: common.VectorFiles = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(metavar="TABLE", help="The rows that the router was fitted on; adds the kNN baseline."),
+        typer.Option(metavar="TABLE", help="The rows that the router was fitted on; adds kNN and ridge."),
     ] = None,
     new: Annotated[
         Path | None,
@@ -31,13 +31,23 @@ def command(
             help="Queries, one in each line, to look for drift; by default those of the tables.",
         ),
     ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="ROUTER",
+            help="Another saved router, to compare with on the same rows; with --vectors, of the same embedding model.",
+        ),
+    ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Router report",
+    leave_out_seen: Annotated[
+        bool, typer.Option("--leave-out-seen", help="Leave rows out that the router was fitted on.")
+    ] = False,
     embeddings: common.EmbeddingsName = None,
     format: common.Format = "auto",
     task: common.Task = None,
     json: common.Json = False,
 ) -> None:
-    """Write one HTML page about a router: verdict, tables, clusters, cost and quality, drift.
+    """Write one HTML page about a router: should it be deployed, and why.
 
     The page loads nothing from the network. Figures need the extra `plots`.
     """
@@ -60,6 +70,7 @@ def command(
         queries = [line for line in new.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not queries:
             raise TableError(f"{new}: no queries in it; give one a line")
+    other = common.load_router(compare) if compare is not None else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotHeldOutWarning)  # the page says it
         found = write_report(
@@ -67,9 +78,13 @@ def command(
             table,
             out,
             vectors=where,
+            leave_out_seen=leave_out_seen,
             calibration=known,
             calibration_vectors=common.embed(fitted.embeddings, known.queries) if known is not None else None,
             new_queries=queries,
+            compare=other,
+            compare_vectors=where if vectors else None,
+            sources=[file.name for file in tables],
             new_vectors=common.embed(fitted.embeddings, queries) if queries is not None else None,
             title=title,
             png=png,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_avengers._arrays import known_mean
+from langchain_avengers.errors import RouterError
 from langchain_avengers.evaluation.arrays import Floats, Ints, arrays, task_names
 from langchain_avengers.evaluation.baselines import (
     CalibrationRows,
@@ -228,6 +229,7 @@ def evaluate(
     calibration: ScoreTable | None = None,
     calibration_vectors: NDArray[Any] | None = None,
     cost_weights: Sequence[float] | None = None,
+    leave_out_seen: bool = False,
     k: int | None = None,
     n_boot: int = 2000,
     confidence: float = 0.95,
@@ -249,6 +251,7 @@ def evaluate(
             of two models, RouteLLM's strong/weak. Without them they are left out, and said.
         calibration_vectors: Shape (c, d). Their embeddings; embedded by the router when not given.
         cost_weights: Weights of cost swept for the Pareto front; `pareto.COST_WEIGHTS` when not given.
+        leave_out_seen: Leave rows out that the router was fitted on, and say so, instead of marking the evaluation.
         k: Neighbours of the kNN baseline; chosen on the calibration rows when not given.
         n_boot: Bootstrap resamples behind the interval of ParetoDist.
         confidence: Of the intervals.
@@ -270,6 +273,11 @@ def evaluate(
     if extra:
         notes.append(f"Not among the router's models, left out: {', '.join(extra)}.")
     where = router.embed_many(table.queries) if vectors is None else np.asarray(vectors)
+    if leave_out_seen:
+        rows = len(table)
+        table, where = held_out_rows(router, table, where)
+        if len(table) < rows:
+            notes.append(f"{rows - len(table)} rows that were seen in fitting are left out.")
     scores, costs, tasks = arrays(router, table)
     empty = np.isnan(scores).all(axis=1)
     if empty.any():
@@ -399,6 +407,20 @@ def _deployed(
         reliability(found.shares, found.scores),
     )
     return voted, policy
+
+
+def held_out_rows(
+    router: ClusterRouter, table: ScoreTable, vectors: NDArray[Any]
+) -> tuple[ScoreTable, NDArray[Any]]:
+    """The rows that the router was not fitted on, with their vectors.
+
+    Raises:
+        RouterError: There is no such row.
+    """
+    new = ~np.asarray(router.seen(table.queries))
+    if not new.any():
+        raise RouterError("the router was fitted on every one of these rows: evaluate on others")
+    return table.select_rows(new), vectors[new]
 
 
 def _unpriced(router: ClusterRouter) -> list[str]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,9 +118,16 @@ def standings(rows: Sequence[tuple[str, str, Estimate]], ink: Palette) -> Figure
         place = max(high, 100 * estimate.value), position
         label = f"{100 * estimate.value:.1f}"
         axes.annotate(
-            label, place, (7, 0), textcoords="offset points", va="center", color=ink.ink, fontsize=8
+            label,
+            place,
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            color=ink.ink,
+            fontsize=8,
+            bbox={"facecolor": ink.paper, "edgecolor": "none", "pad": 0.8},
         )
-    routed = next((100 * e.value for _, kind, e in rows if kind == "router"), None)
+    routed = next((100 * e.value for name, kind, e in rows if kind == "router" and name == "Router"), None)
     if routed is not None:
         axes.axvline(routed, color=ink.accent, lw=0.7, ls=(0, (4, 3)), zorder=0)
     axes.set_yticks(range(len(rows)), clipped([name for name, _, _ in rows]))
@@ -153,11 +161,11 @@ def heat_map(
     clusters: Sequence[str],
     ink: Palette,
 ) -> Figure:
-    """Models by clusters: score in the cell, its standard error below, rows behind it as bars on top.
+    """Clusters by models: score in the cell, its standard error below, rows behind it as bars on the right.
 
     Args:
         scores: Shape (M, K), in [0, 1]; NaN is blank.
-        errors: Shape (M, K). Standard errors; NaN where unknown.
+        errors: Shape (M, K). Standard errors; NaN when unknown.
         counts: Shape (K,). Calibration rows of the clusters.
         models: M names.
         clusters: K names.
@@ -166,71 +174,52 @@ def heat_map(
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
 
-    figure, (top, axes) = _grid(
-        2.2 + 0.44 * len(clusters), 1.5 + 0.4 * len(models), (0.6, 0.4 * len(models)), ink
+    figure, (axes, side) = _side_by_side(
+        2.1 + 0.44 * len(models), 1.4 + 0.36 * len(clusters), (0.44 * len(models), 0.7), ink
     )
-    shown = np.ma.masked_invalid(100 * np.asarray(scores, float))
+    shown = np.ma.masked_invalid(100 * np.asarray(scores, float).T)
     norm = Normalize(float(shown.min()) if shown.count() else 0, float(shown.max()) if shown.count() else 100)
     colors = colormaps["cividis"]
     axes.pcolormesh(
-        np.arange(len(clusters) + 1) - 0.5,
         np.arange(len(models) + 1) - 0.5,
+        np.arange(len(clusters) + 1) - 0.5,
         shown,
         cmap=colors,
         norm=norm,
         edgecolors=ink.paper,
         linewidth=1.2,
     )
-    for row in range(len(models)):
-        for column in range(len(clusters)):
-            score, error = scores[row, column], errors[row, column]
+    for row in range(len(clusters)):
+        best = np.nanmax(scores[:, row])
+        for column in range(len(models)):
+            score, error = scores[column, row], errors[column, row]
             if np.isnan(score):
                 continue
             red, green, blue, _ = colors(norm(100 * score))
-            text = "#ffffff" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "#000000"
-            best = np.nanmax(scores[:, column])
+            color = "#ffffff" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "#000000"
             weight = "bold" if score >= best - 1e-12 else "normal"
-            axes.text(
-                column,
-                row - 0.12,
-                f"{100 * score:.0f}",
-                ha="center",
-                va="center",
-                color=text,
-                fontsize=8,
-                weight=weight,
-            )
+            style: Any = {"ha": "center", "va": "center", "color": color}
+            axes.text(column, row - 0.12, f"{100 * score:.0f}", fontsize=8, weight=weight, **style)
             if not np.isnan(error):
-                axes.text(
-                    column,
-                    row + 0.24,
-                    f"±{100 * error:.0f}",
-                    ha="center",
-                    va="center",
-                    color=text,
-                    fontsize=6.5,
-                )
-    axes.set_yticks(range(len(models)), clipped(models))
-    axes.set_xticks(range(len(clusters)), list(clusters))
-    axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.set_xlabel("cluster")
+                axes.text(column, row + 0.26, f"±{100 * error:.0f}", fontsize=6.5, **style)
+    axes.set_yticks(range(len(clusters)), list(clusters))
+    axes.set_xticks(range(len(models)), clipped(models, 22), rotation=55, ha="right", rotation_mode="anchor")
+    axes.set_ylim(len(clusters) - 0.5, -0.5)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    top.bar(range(len(clusters)), counts, color=ink.muted, width=0.7)
-    for column, count in enumerate(counts):
-        top.text(column, count, f"{count:.0f}", ha="center", va="bottom", color=ink.ink, fontsize=7)
-    top.set_xlim(axes.get_xlim())
-    top.set_ylim(0, 1.25 * max(1.0, float(np.max(counts))))
-    top.set_ylabel("rows", rotation=0, ha="right", va="center")
-    top.tick_params(bottom=False, labelbottom=False, left=False, labelleft=False)
-    for spine in top.spines.values():
+    side.barh(range(len(clusters)), counts, color=ink.muted, height=0.6)
+    for row, count in enumerate(counts):
+        side.text(count, row, f" {count:,.0f}", ha="left", va="center", color=ink.ink, fontsize=7)
+    side.set_ylim(axes.get_ylim())
+    side.set_xlim(0, 1.9 * max(1.0, float(np.max(counts))))
+    side.set_xlabel("rows")
+    side.tick_params(bottom=False, labelbottom=False, left=False, labelleft=False)
+    for spine in (*axes.spines.values(), *side.spines.values()):
         spine.set_visible(False)
     return figure
 
 
 def cluster_map(
-    points: Floats, groups: Sequence[str], centroids: Floats, sizes: Floats, ink: Palette, *, variance: float
+    points: Floats, groups: Sequence[str], centroids: Floats, ink: Palette, *, variance: float
 ) -> Figure:
     """Queries and centroids on the plane of the two main directions.
 
@@ -239,7 +228,6 @@ def cluster_map(
         groups: The task of each; at most five are told apart by colour and form, the rest is drawn as
             "other".
         centroids: Shape (K, 2).
-        sizes: Shape (K,). Calibration rows.
         ink: Colours.
         variance: Share of the queries' variance on the plane, in [0, 1].
     """
@@ -252,28 +240,23 @@ def cluster_map(
     for name, short, (color, form) in zip(told, clipped(told, 18), forms, strict=False):
         rows = labels == name
         axes.plot(*points[rows].T, form, color=color, ms=2.6, alpha=0.45, mew=0, ls="", label=short)
-    crowd = min(1.0, 24 / len(centroids))
-    radius = np.sqrt(crowd) * (5.5 + 4.5 * np.sqrt(sizes / max(1.0, float(np.max(sizes)))))
-    axes.autoscale_view()
-    figure.draw_without_rendering()  # the layout's: the circles are set apart in points
-    scale = 72 / figure.dpi
-    where = axes.transData.transform(centroids) * scale
-    shown = _apart(where, radius + 0.7)
-    places = axes.transData.inverted().transform(shown / scale)
-    for number, ((x, y), (fx, fy)) in enumerate(zip(places, centroids, strict=True)):
-        axes.plot([x, fx], [y, fy], color=ink.ink, lw=0.8, zorder=3)
-        axes.plot(
-            x, y, "o", ms=2 * radius[number], mfc=ink.paper, mec=ink.ink, mew=0.9, zorder=4, clip_on=False
-        )
+    for place, (x, y) in enumerate(centroids):
         axes.text(
             x,
             y,
-            str(number),
+            str(place),
             ha="center",
             va="center",
-            fontsize=max(5.5, 8 * np.sqrt(crowd)),
+            fontsize=8 if len(centroids) <= 30 else 6.5,
             color=ink.ink,
             weight="bold",
+            bbox={
+                "boxstyle": "round,pad=0.15",
+                "facecolor": ink.paper,
+                "edgecolor": ink.muted,
+                "lw": 0.6,
+                "alpha": 0.85,
+            },
             zorder=5,
         )
     axes.set_xlabel(f"first main direction (both: {variance:.0%} of the variance)")
@@ -324,69 +307,110 @@ def k_curve(values: Sequence[tuple[int, float, float]], chosen: int, ink: Palett
 
 def front(
     points: Sequence[tuple[float, float]],
+    router: tuple[Estimate, Estimate],
     models: Sequence[tuple[str, float, float]],
+    beside: Sequence[tuple[str, float, float]],
     best_single: str,
-    keeps: tuple[float, float] | None,
+    advised: tuple[float, float] | None,
     ink: Palette,
 ) -> Figure:
-    """Accuracy by cost: the router at every weight of cost, single models, and where Best Single's is kept.
+    """Accuracy by cost: the router at every weight of cost, single models, Random and Oracle.
 
     Args:
         points: (cost, accuracy) of the router, dollars per query and in [0, 1].
+        router: Cost and accuracy of the router as it is, with intervals.
         models: (name, cost, accuracy) of the models.
+        beside: (name, cost, accuracy) of what else is shown.
         best_single: Name of Best Single.
-        keeps: (cost, accuracy) of the cheapest point as accurate as Best Single.
+        advised: (cost, accuracy) at the advised weight of cost.
         ink: Colours.
     """
-    figure, axes = _canvas(WIDTH, 3.4, ink)
-    line = np.array(sorted(points), float)
-    axes.plot(
-        1000 * line[:, 0],
-        100 * line[:, 1],
-        "o-",
-        color=ink.accent,
-        ms=4,
-        lw=1.4,
-        label="router, cost_weight swept",
-    )
-    for name, cost, accuracy in models:
-        best = name == best_single
-        color = ink.other if best else ink.muted
-        axes.plot(
-            1000 * cost,
-            100 * accuracy,
-            "s" if best else "o",
-            color=color,
-            ms=6 if best else 4,
-            mfc=color if best else "none",
-        )
-        if best:
-            axes.axhline(100 * accuracy, color=ink.other, lw=0.8, ls=(0, (4, 3)), zorder=0)
-    if keeps is not None:
-        axes.plot(1000 * keeps[0], 100 * keeps[1], "o", ms=13, mfc="none", mec=ink.ink, mew=1.2)
-    costs = [cost for cost, _ in points] + [cost for _, cost, _ in models]
+    figure, axes = _canvas(WIDTH, 3.8, ink)
+    costs = [cost for cost, _ in points] + [cost for _, cost, _ in (*models, *beside)]
     positive = [cost for cost in costs if cost > 0]
     if positive and min(costs) > 0 and max(positive) / min(positive) > 20:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.12, y=0.1)
-    axes.set_xlabel("US dollars per 1000 queries")
+    # a cost between two points buys no more than the cheaper one gives: steps, not lines
+    reached = np.array(sorted(points), float)
+    best = np.maximum.accumulate(reached[:, 1])
+    axes.step(1000 * reached[:, 0], 100 * best, where="post", color=ink.accent, lw=1.3, label="router")
+    axes.plot(*(np.array([1000, 100]) * reached).T, "o", color=ink.accent, ms=2.8, alpha=0.7)
+    cost, accuracy = router
+    place = 1000 * cost.value, 100 * accuracy.value
+    spans = [
+        [[1000 * (cost.value - cost.low)], [1000 * (cost.high - cost.value)]],
+        [[100 * (accuracy.value - accuracy.low)], [100 * (accuracy.high - accuracy.value)]],
+    ]
+    axes.errorbar(
+        *place, xerr=spans[0], yerr=spans[1], fmt="D", color=ink.accent, ms=6, elinewidth=0.9, zorder=4
+    )
+    labels = [("router", *place, ink.accent)]
+    for name, price, value in sorted(models, key=lambda model: (model[0] != best_single, -model[2])):
+        chosen = name == best_single
+        color = ink.other if chosen else ink.muted
+        axes.plot(
+            1000 * price,
+            100 * value,
+            "s" if chosen else "o",
+            color=color,
+            ms=5,
+            mfc=color if chosen else "none",
+        )
+        if chosen:
+            axes.axhline(100 * value, color=ink.other, lw=0.8, ls=(0, (4, 3)), zorder=0)
+        labels.append((name, 1000 * price, 100 * value, ink.other if chosen else ink.ink))
+    for name, price, value in beside:
+        axes.plot(1000 * price, 100 * value, "^", color=ink.third, ms=5)
+        labels.append((name, 1000 * price, 100 * value, ink.third))
+    if advised is not None:
+        axes.plot(1000 * advised[0], 100 * advised[1], "o", ms=11, mfc="none", mec=ink.ink, mew=1.2)
+        labels.append(("advised", 1000 * advised[0], 100 * advised[1], ink.ink))
+    axes.margins(x=0.14, y=0.12)
+    axes.set_xlabel("US dollars per 1,000 queries")
     axes.set_ylabel("AvgAcc, percent")
     _bare(axes, ink, grid="both")
-    short = dict(zip((name for name, _, _ in models), clipped([name for name, _, _ in models]), strict=True))
-    ranked = sorted(models, key=lambda model: (model[0] != best_single, -model[2], model[1]))
-    labels = [(short[name], cost, accuracy, name == best_single) for name, cost, accuracy in ranked]
-    if keeps is not None:
-        labels.insert(1, ("keeps Best Single's quality", *keeps, False))
-    taken = [(1000 * cost, 100 * accuracy) for cost, accuracy in [*points, *((c, a) for _, c, a in models)]]
-    _label(
-        axes,
-        [
-            (text, 1000 * cost, 100 * accuracy, ink.other if best else ink.ink)
-            for text, cost, accuracy, best in labels
-        ],
-        taken,
+    short = clipped([text for text, *_ in labels], 24)
+    corners = np.repeat(np.column_stack([1000 * reached[:, 0], 100 * best]), 2, axis=0)
+    steps = np.column_stack([corners[1:, 0], corners[:-1, 1]])
+    _label(axes, [(text, *rest[1:]) for text, rest in zip(short, labels, strict=True)], _along(axes, steps))
+    return figure
+
+
+def calls(curve: Sequence[tuple[float, float]], ink: Palette) -> Figure:
+    """Accuracy by the share of the queries that leave Best Single.
+
+    Args:
+        curve: (share, AvgAcc), both in [0, 1], by rising share.
+        ink: Colours.
+    """
+    figure, axes = _canvas(WIDTH, 2.6, ink)
+    share, accuracy = (100 * np.array(column, float) for column in zip(*curve, strict=True))
+    axes.axhline(accuracy[0], color=ink.other, lw=0.8, ls=(0, (4, 3)))
+    axes.plot(share, accuracy, "-", color=ink.accent, lw=1.5)
+    axes.plot(share[-1], accuracy[-1], "D", color=ink.accent, ms=6)
+    axes.plot(share[0], accuracy[0], "s", color=ink.other, ms=5)
+    axes.annotate(
+        "Best Single",
+        (share[0], accuracy[0]),
+        (5, -10),
+        textcoords="offset points",
+        color=ink.other,
+        fontsize=8,
     )
+    axes.annotate(
+        "router",
+        (share[-1], accuracy[-1]),
+        (-8, 6),
+        textcoords="offset points",
+        color=ink.accent,
+        fontsize=8,
+        ha="right",
+    )
+    axes.set_xlabel("percent of the queries that leave Best Single")
+    axes.set_ylabel("AvgAcc, percent")
+    axes.margins(x=0.06, y=0.15)
+    _bare(axes, ink, grid="both")
     return figure
 
 
@@ -443,22 +467,24 @@ def reliability(bins: Sequence[tuple[float, float, float, int]], ink: Palette) -
     return figure
 
 
-def drift(expected: Floats, observed: Floats, ink: Palette) -> Figure:
-    """Share of each cluster in the calibration rows and in the new queries.
+def drift(expected: Floats, observed: Floats, clusters: Sequence[str], ink: Palette) -> Figure:
+    """Share of each cluster in the calibration rows and in the new queries; of many clusters, those that differ most.
 
     Args:
         expected: Shape (K,). Shares in calibration, summing to 1.
         observed: Shape (K,). Shares of the new queries.
+        clusters: K names.
         ink: Colours.
     """
-    figure, axes = _canvas(max(WIDTH, 1.0 + 0.22 * len(expected)), 2.4, ink)
-    positions = np.arange(len(expected))
-    axes.bar(positions - 0.2, 100 * expected, width=0.4, color=ink.muted, label="calibration")
-    axes.bar(positions + 0.2, 100 * observed, width=0.4, color=ink.accent, label="new queries")
-    axes.set_xticks(positions, [str(position) for position in positions])
-    axes.set_xlabel("cluster")
-    axes.set_ylabel("percent of the queries")
-    _bare(axes, ink, grid="y")
+    shown = np.sort(np.argsort(-np.abs(expected - observed), kind="stable")[:24])
+    figure, axes = _canvas(WIDTH, 0.9 + 0.26 * len(shown), ink)
+    positions = np.arange(len(shown))
+    axes.barh(positions - 0.2, 100 * expected[shown], height=0.38, color=ink.muted, label="calibration")
+    axes.barh(positions + 0.2, 100 * observed[shown], height=0.38, color=ink.accent, label="new queries")
+    axes.set_yticks(positions, [clusters[k] for k in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlabel("percent of the queries")
+    _bare(axes, ink, grid="x")
     _legend(axes, ink)
     return figure
 
@@ -474,56 +500,49 @@ def clipped(names: Sequence[str], length: int = 30) -> list[str]:
     return list(names)
 
 
-def _apart(places: Floats, radius: Floats) -> Floats:
-    """Centres of circles, shape (n, 2), moved as little as it takes that none overlap (as far as 300 rounds go)."""
-    moved = np.array(places, float)
-    moved += 1e-3 * np.random.default_rng(0).standard_normal(
-        moved.shape
-    )  # of equal places one has to give way
-    for _ in range(300):
-        between = moved[:, None] - moved[None]
-        distance = np.sqrt((between**2).sum(axis=2))
-        overlap = np.maximum(radius[:, None] + radius[None] - distance, 0)
-        np.fill_diagonal(overlap, 0)
-        if overlap.max(initial=0) < 0.1:
-            break
-        moved += 0.5 * (between / np.maximum(distance, 1e-9)[..., None] * overlap[..., None]).sum(axis=1)
-    return moved
+def _along(axes: Axes, points: Floats) -> Floats:
+    """Places along a line through these points, close enough that no label fits between two; in pixels."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # axes of a figure
+    corners = axes.transData.transform(points)
+    pieces = [
+        np.linspace(one, other, 2 + int(np.abs(other - one).max() / 5)) for one, other in pairwise(corners)
+    ]
+    return np.vstack(pieces) if pieces else corners
 
 
-def _label(
-    axes: Axes, labels: Sequence[tuple[str, float, float, str]], points: Sequence[tuple[float, float]]
-) -> None:
-    """Write (text, x, y, colour) beside its point, the first ones first, where it hides no label and few points.
+def _label(axes: Axes, labels: Sequence[tuple[str, float, float, str]], line: Floats) -> None:
+    """Write each (text, x, y, colour) near its point, on the first free place of a widening circle.
 
-    A label without a free place is left out.
+    A free place is inside the frame and hides no label, no point and no part of the line (pixels, shape (n, 2)).
+    A label far from its point is joined to it; when no place is free, it stands at the point.
     """
-    figure = axes.figure
-    figure.draw_without_rendering()  # type: ignore[union-attr]  # axes of a figure
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # axes of a figure
     frame = axes.get_window_extent()
-    marks = axes.transData.transform(np.asarray(points, float))
+    marks = np.vstack([axes.transData.transform([(x, y) for _, x, y, _ in labels]), line])
     written: list[Any] = []
     for text, x, y, color in labels:
-        for dx, dy, ha in ((6, -8, "left"), (6, 6, "left"), (-6, 6, "right"), (-6, -8, "right")):
-            note = axes.annotate(
-                text,
-                (x, y),
-                (dx, dy),
-                textcoords="offset points",
-                fontsize=7.5,
-                color=color,
-                ha=ha,
-                va="center",
-            )
+        style: dict[str, Any] = {
+            "textcoords": "offset points",
+            "fontsize": 7.5,
+            "color": color,
+            "va": "center",
+        }
+        for radius, angle in [(r, a) for r in (8, 14, 22, 32, 46, 62) for a in range(0, 360, 30)]:
+            dx, dy = radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))
+            style["ha"] = "left" if dx > 1 else "right" if dx < -1 else "center"
+            note = axes.annotate(text, (x, y), (dx, dy), **style)
             box = note.get_window_extent()
-            inside = (
-                frame.x0 <= box.x0 and box.x1 <= frame.x1 + 2 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            )
-            hidden = ((marks > [box.x0, box.y0]) & (marks < [box.x1, box.y1])).all(axis=1).sum()
-            if inside and not hidden and not any(box.overlaps(other) for other in written):
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            near = (marks > [box.x0 - 1, box.y0 - 1]) & (marks < [box.x1 + 1, box.y1 + 1])
+            if inside and not near.all(axis=1).any() and not any(box.overlaps(other) for other in written):
                 written.append(box)
+                if radius > 14:
+                    arrow = {"arrowstyle": "-", "color": color, "lw": 0.5, "shrinkB": 3}
+                    axes.annotate("", (x, y), (dx, dy), textcoords="offset points", arrowprops=arrow)
                 break
             note.remove()
+        else:
+            axes.annotate(text, (x, y), (6, 6), **style)
 
 
 def _style() -> Any:
@@ -552,16 +571,16 @@ def _canvas(width: float, height: float, ink: Palette) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _grid(
+def _side_by_side(
     width: float, height: float, ratios: tuple[float, float], ink: Palette
 ) -> tuple[Figure, tuple[Axes, Axes]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    top, main = figure.subplots(2, 1, height_ratios=ratios)
-    _color(top, ink)
+    main, side = figure.subplots(1, 2, width_ratios=ratios)
     _color(main, ink)
-    return figure, (top, main)
+    _color(side, ink)
+    return figure, (main, side)
 
 
 def _color(axes: Axes, ink: Palette) -> None:

@@ -78,6 +78,18 @@ def test_rows_seen_in_fitting_warn_and_mark(router, table):
         assert evaluate(router, table, n_boot=50).held_out
 
 
+def test_rows_seen_in_fitting_can_be_left_out(router, table):
+    router.fitted_on = frozenset({"q0", "q5"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate(router, table, leave_out_seen=True)
+    assert (found.held_out, found.n) == (True, 4)
+    assert "2 rows that were seen in fitting are left out." in found.notes
+    router.fitted_on = frozenset(table.queries)
+    with pytest.raises(RouterError, match="every one of these rows"):
+        evaluate(router, table, leave_out_seen=True)
+
+
 @pytest.mark.parametrize(
     ("choices", "says"),
     [
