@@ -390,22 +390,11 @@ def calls(curve: Sequence[tuple[float, float]], ink: Palette) -> Figure:
     axes.plot(share, accuracy, "-", color=ink.accent, lw=1.5)
     axes.plot(share[-1], accuracy[-1], "D", color=ink.accent, ms=6)
     axes.plot(share[0], accuracy[0], "s", color=ink.other, ms=5)
+    note: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
+    paper = {"facecolor": ink.paper, "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
+    axes.annotate("Best Single", (share[0], accuracy[0]), (6, -10), color=ink.other, bbox=paper, **note)
     axes.annotate(
-        "Best Single",
-        (share[0], accuracy[0]),
-        (5, -10),
-        textcoords="offset points",
-        color=ink.other,
-        fontsize=8,
-    )
-    axes.annotate(
-        "router",
-        (share[-1], accuracy[-1]),
-        (-8, 6),
-        textcoords="offset points",
-        color=ink.accent,
-        fontsize=8,
-        ha="right",
+        "router", (share[-1], accuracy[-1]), (0, 9), color=ink.accent, ha="center", bbox=paper, **note
     )
     axes.set_xlabel("percent of the queries that leave Best Single")
     axes.set_ylabel("AvgAcc, percent")

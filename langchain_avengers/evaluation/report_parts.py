@@ -270,20 +270,24 @@ def cluster_names(
     """
     words = _keywords(examples)
     several = len({task for found in tasks for task in found}) > 1
-    names = []
+    about = []
     for cluster, found in enumerate(tasks):
         ranked = sorted(found.items(), key=lambda item: -item[1])
-        about = words[cluster]
-        if several and ranked:
-            about = ranked[0][0]
-            if len(ranked) > 1 and ranked[0][1] < 0.6 * max(1.0, rows[cluster]):
-                about += f", {ranked[1][0]}"
-        names.append(f"{cluster} {shorten(about, 28)}".strip())
+        main = [task for task, _ in ranked[:1]] if several else []
+        if main and len(ranked) > 1 and ranked[0][1] < 0.6 * max(1.0, rows[cluster]):
+            main.append(ranked[1][0])
+        about.append(", ".join(main))
+    names = []
+    for cluster, task in enumerate(about):
+        # clusters of one task are told apart by their words
+        said = words[cluster] if about.count(task) > 1 else []
+        said = [word for word in said if word not in task.lower()][: 1 if task else 2]
+        names.append(f"{cluster} {shorten(': '.join(filter(None, (task, ', '.join(said)))), 30)}".strip())
     return names
 
 
-def _keywords(examples: Sequence[Sequence[str]]) -> list[str]:
-    """For each group of texts the two words that tell it most from the others."""
+def _keywords(examples: Sequence[Sequence[str]]) -> list[list[str]]:
+    """For each group of texts the three words that tell it most from the others."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = [" ".join(group) for group in examples]
@@ -291,11 +295,11 @@ def _keywords(examples: Sequence[Sequence[str]]) -> list[str]:
         vectorizer = TfidfVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b")
         weights: Any = vectorizer.fit_transform(texts)
     except ValueError:  # no word in any of the texts
-        return [""] * len(texts)
+        return [[] for _ in texts]
     words = vectorizer.get_feature_names_out()
     found = []
     for row in range(len(texts)):
         values = weights[[row]].toarray()[0]
-        top = [index for index in (-values).argsort(kind="stable")[:2] if values[index] > 0]
-        found.append(", ".join(str(words[index]) for index in top))
+        top = [index for index in (-values).argsort(kind="stable")[:3] if values[index] > 0]
+        found.append([str(words[index]) for index in top])
     return found
