@@ -12,7 +12,7 @@ playwright = pytest.importorskip("playwright.async_api", reason="the browser is 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian package chromium)")
 
-FIGURES = ("standings", "tasks", "heat", "map", "k", "front", "traffic", "votes", "drift")
+FIGURES = ("standings", "tasks", "heat", "map", "k", "front", "traffic", "calls", "votes", "drift")
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
