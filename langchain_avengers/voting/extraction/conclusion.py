@@ -66,6 +66,9 @@ _CONCLUSION = re.compile(
     re.I,
 )
 _ROOTS = re.compile(r"\b([A-Za-z])\s*=[^=,;]{1,30}?(?:,|\bor\b|\band\b)[\s$]*\1\s*=[^=,;]{1,30}$")
+_PAIR = re.compile(
+    r"\b([A-Za-z])\s*=\s*-?\d[\d./]{0,12}(?:\s*,|\s+and|\s*,\s*and)\s+(?!\1)[A-Za-z]\s*=\s*-?\d[\d./]{0,12}(?=\W*$)"
+)
 _PERSONS = frozenset(("who", "whose", "whom", "where"))
 _COPULA = re.compile(r"(?:\b(?:is|are|was|were|equals)|=)\s*$")
 _ASSIGNED = re.compile(r"\$?(?:[A-Za-z]\s*=|\(\s*[A-Za-z]\s*,\s*[A-Za-z]\s*\)\s*=)")
@@ -97,6 +100,8 @@ def final_number(prose: str, asked: Asked) -> Answer | None:
                 return ended
         if (roots := _ROOTS.search(clean)) and (listed := read_list(roots[0].replace("$", ""))) is not None:
             return listed
+        if not asked.number and (pair := _PAIR.search(clean)) and (listed := read_list(pair[0])) is not None:
+            return listed
         lead = _CONCLUSION.match(clean)
         concludes, alone = lead is not None, len(sentences) == 1 and len(clean.split()) <= 25
         solved = clean[lead.end() if lead else 0 :].lstrip(" ,:")
@@ -124,7 +129,8 @@ def final_number(prose: str, asked: Asked) -> Answer | None:
             if len(clean[last.end :].split()) <= 3 and _COPULA.search(clean[: last.start]):
                 return number_answer(last, asked)
         short = alone and one and len(clean.split()) > 3 and not _PERSONS & asked.words
-        if not (asked.number or concludes or short or (calculates and RIGHT_SIDE.search(clean))):
+        came_to = calculates and (RIGHT_SIDE.search(clean) is not None or _came_to(worked, numbers))
+        if not (asked.number or concludes or short or came_to):
             return None
         if len(numbers) > 1:
             for measures in MEASURES.finditer(clean):
@@ -149,7 +155,7 @@ _CHECK = re.compile(
 )
 _REMARK = re.compile(
     r"\W*(?:note(?: that)?|please note|remember|keep in mind|i hope|hope this|let me know|if you|feel free"
-    r"|this assumes|assuming|for reference|fun fact|p\.?s\b)",
+    r"|this is (?:because|due)|this assumes|assuming|for reference|fun fact|p\.?s\b)",
     re.I,
 )
 _FINALLY = re.compile(
@@ -170,6 +176,13 @@ def _claims(sentences: list[str]) -> list[str]:
             ending = next((s for s in sentences[:i:-1] if _FINALLY.match(s) and re.search(r"\d", s)), None)
             return sentences[:i] if ending is None else [*sentences[:i], ending]
     return sentences
+
+
+def _came_to(worked: str, numbers: list[Quantity]) -> bool:
+    """Whether one of the numbers is what the last equation came to."""
+    sides = [side.end() for side in RIGHT_SIDE.finditer(worked)]
+    result = next(find_numbers(worked[sides[-1] : sides[-1] + 40]), None) if sides else None
+    return result is not None and any(n.value == result.value for n in numbers)
 
 
 OPENS = re.compile(r"[^\n=]{1,60}(?=\n)|[$€£]\s?\d[\d,]*(?:\.\d+)?(?=\.\s+[A-Z])")

@@ -24,9 +24,13 @@ _ASKS_NUMBER = re.compile(
     r" (?:the |his |her |their |its |your )?(?:[\w'’]+ ){0,3}?(?:total|sum|number|value|average|mean|median"
     r"|cost|price|probability|area|perimeter|volume|multiple|factor|divisor|maximum|minimum|quotient"
     r"|difference|product|percent\w*|speed|distance|length|age|profit|remainder|height|width"
-    r"|weight|amount|salary|change|rate|score|ratio|size|depth|time|balance|bill|discount|loss|interest|income)\b"
+    r"|weight|amount|salary|change|rate|temperature|score|ratio|size|depth|time"
+    r"|balance|bill|discount|loss|interest|income)\b"
     r"|\b(?:what|which|whose) (?:\w+ )?(?:floor|year|page|grade|age|day of the month|score|house number|percent\w*"
     r"|fraction|number|amount|price|place|position|rank|step|term)\b"
+    r"|\b(?:calculate|compute|find|determine|work out|figure out) (?:[\w'’]+ ){0,4}?(?:number|many|much"
+    r"|sum|amount|total|average|mean|cost|price|probability|area|perimeter|volume|percentage|speed|age|profit|difference|product"
+    r"|remainder|salary|value of \w)\b"
     r"|\bwhat percent|\bhow .{1,30}\bin (?:total|dollars)|多少|几个",
     re.I,
 )
@@ -39,10 +43,10 @@ _ASKS_RESULT = re.compile(
 )
 # asks for a thing of several parts, of which none stands for it
 _ASKS_WHOLE = re.compile(
-    r"\b(?:output|answer|response|result|return|provide|give|write|find|print|represent\w*)\b[^.\n]{0,60}\b(?:matrix|grid|board"
-    r"|list|array|sequence|sentence|string|words|path|moves|steps|text|characters|json|count of each|table)\b"
+    r"\b(?:output|answer|response|result|return|provide|give|write|find|print|represent\w*)\b[^.\n]{0,60}\b(?:matrix|grid"
+    r"|board|list|array|sequence|sentence|string|words|path|moves|steps|text|characters|json|count of each|table)\b"
     r"|\b(?:decrypt|decode|decipher|unscramble|reorder|rearrange|reverse|sort|arrange|translate|rewrite|rephrase|spell"
-    r"|restore|transform|rotate|fill in|complete)\b"
+    r"|restore|transform|rotate|fill in|complete the (?:sentence|sequence|pattern|word|text|grid))\b"
     r"|\b(?:grid|matrix|sudoku|board|puzzle)\b",
     re.I,
 )

@@ -272,7 +272,7 @@ def _option(reply: Reply) -> Answer | None:
     if _says_nothing(reply) or _LETTER.fullmatch(lines.strip()):
         return None
     # the list was none to choose from, or the reply is of another mind: it is an answer all the same
-    picks_none = reply.asked.choice and not symbols and not reply.tagged and not re.search(r"\d", lines)
+    picks_none = reply.asked.choice and not reply.tagged and _ONLY_WORDS.fullmatch(lines) is not None
     if not picks_none and (symbols or reply.tagged or len(lines.split()) <= MAX_WORDS):
         return read_exact(undress(lines), reply.asked) or phrase(reply.body, reply.asked, MAX_PHRASE)
     return None
@@ -309,7 +309,7 @@ def _as_one(reply: Reply) -> Answer | None:
         return None
     if _is_symbols(text):
         return phrase(undress(text), asked, MAX_PHRASE)
-    if asked.number or not (asked.whole or reply.tagged):
+    if asked.number or not (asked.whole or reply.tagged) or _WORKED.search(text) is not None:
         return None
     if introduced := _INTRODUCED.match(text):
         text = text[introduced.end() :]
@@ -326,6 +326,8 @@ def _is_symbols(text: str) -> bool:
 
 
 _WORDLIKE = re.compile(r"[^\W\d_][\w'’-]+[.,;:!?)]*")
+_WORKED = re.compile(r"=\s?[-$€£]?\d[^\n]*[.\n]\s*\S*[A-Za-z]{2}|\bstep \d", re.I)
+_ONLY_WORDS = re.compile(r"(?:[^\W\d_]|[\s.,;:!?*'’\"()-])*+")
 _LETTER = re.compile(r"\W*[A-Za-z]\W*")
 _INTRODUCED = re.compile(
     r"(?:[A-Z][^\n:]{0,80}):\s*\n+|(?:The|Here|Your|My|Output|Result|Answer)\b[^\n:]{0,60}:\s+"
