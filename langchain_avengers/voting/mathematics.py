@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 _WORKERS = max(2, min(4, os.cpu_count() or 2))
-_COMPARE_SECONDS = 2.0  # for one comparison, after which its worker is killed
+_COMPARE_SECONDS = 4.0  # for one comparison, after which its worker is killed
 _VOTE_SECONDS = 10.0  # for all comparisons of one vote
 _MAX_OVERRUNS = 2  # comparisons of one vote that may overrun their time; the rest is then given up
 _WAIT_SECONDS = 20.0  # for a worker, in all comparisons of one vote
