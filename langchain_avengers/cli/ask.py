@@ -10,9 +10,10 @@ import typer
 
 from langchain_avengers._text import shorten
 from langchain_avengers.cli import answering, common, output
-from langchain_avengers.providers import TokenPrice, chat_model
+from langchain_avengers.providers import chat_model
 
 if TYPE_CHECKING:
+    from langchain_avengers.pool import Pool
     from langchain_avengers.routing.router import ClusterRouter
 
 
@@ -59,7 +60,7 @@ def command(
     if not text.strip():
         raise typer.BadParameter("the question is empty")
     fitted = common.load_router(router, embeddings=embeddings)
-    models, prices, others = _members(fitted, pool, addresses)
+    models, others = _members(fitted, pool, addresses)
 
     def member(name: str | None) -> Any:
         return others.get(name, name) if name else None
@@ -77,7 +78,6 @@ def command(
             judge=member(judge),
             escalate_to=member(escalate_to),
             cost_weight=cost_weight,
-            prices=prices,
             temperature=temperature,
             max_tokens=max_tokens,
             timeout=timeout,
@@ -106,23 +106,16 @@ def _addresses(given: list[str]) -> dict[str, str]:
 
 def _members(
     router: ClusterRouter, pool: Path | None, addresses: dict[str, str]
-) -> tuple[dict[str, Any], dict[str, TokenPrice], dict[str, Any]]:
-    """The router's models, their prices, and further models."""
-    models: dict[str, Any]
+) -> tuple[Pool | dict[str, Any], dict[str, Any]]:
+    """The models, and those of them that the router does not know."""
     if pool is not None:
         from langchain_avengers.pool import Pool
 
         file = Pool.read(pool)
-        models = dict(file.models)
-        prices = {name: price.per_million for name, price in file.prices.items()}
-    else:
-        models, prices = {name: chat_model(name, address) for name, address in addresses.items()}, {}
+        return file, {name: name for name in file if name not in router.models_}
+    models = {name: chat_model(name, address) for name, address in addresses.items()}
     others = {name: models.pop(name) for name in list(models) if name not in router.models_}
-    for name, other in others.items():  # the account knows these by their provider's name
-        if name in prices and isinstance(provider_name := getattr(other, "model_name", None), str):
-            prices.setdefault(provider_name, prices[name])
-        prices.pop(name, None)
-    return models, prices, others
+    return models, others
 
 
 def _print_account(about: dict[str, Any]) -> None:

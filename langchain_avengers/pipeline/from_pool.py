@@ -11,7 +11,7 @@ from langchain_avengers.pipeline.health import logger
 from langchain_avengers.pipeline.settings import Models, Router
 from langchain_avengers.pool import ModelSpec, Pool
 
-HELPERS = ("judge", "escalate_to", "aggregator")
+HELPERS = ("judge", "escalate_to", "aggregator", "test_writer")
 
 
 def unpacked(
@@ -19,8 +19,8 @@ def unpacked(
 ) -> tuple[Models, dict[str, Any]]:
     """The models of a pool file, and the options with what the file says of prices, `n` and rates.
 
-    What the caller set himself wins. Entries that the router does not know may be named as `judge`, `escalate_to` or
-    `aggregator`. Models that are no pool file are returned as they are.
+    What the caller set himself wins. Entries that the router does not know may be named as `judge`, `escalate_to`,
+    `aggregator` or `test_writer`. Models that are no pool file are returned as they are.
     """
     options = dict(options)
     if isinstance(options.get("metadata"), str):  # elsewhere the name of LangChain's own field

@@ -13,7 +13,7 @@ from langchain_avengers.errors import AvengersError
 from langchain_avengers.pipeline.chat_model import ChatAvengers
 from langchain_avengers.pipeline.settings import STRATEGIES
 from langchain_avengers.pool import ModelSpec, Pool
-from langchain_avengers.providers import TokenPrice, describe
+from langchain_avengers.providers import describe
 from langchain_avengers.serving.protocol import ApiError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Engine:
         Raises:
             AvengersError: The router cannot be read, or the pool lacks one of its models.
         """
-        self._models = Pool([_for_serving(spec) for spec in self.pool.values()]).models
+        self._members = Pool([_for_serving(spec) for spec in self.pool.values()])
         self._state = self._look()
         self.model = self._load()
 
@@ -56,20 +56,7 @@ class Engine:
         from langchain_avengers.routing.router import ClusterRouter
 
         router = ClusterRouter.load(self.folder, embeddings=self.embeddings)
-        others = {name: model for name, model in self._models.items() if name not in router.models_}
-        options = dict(self.options)
-        for role in ("judge", "escalate_to", "aggregator", "test_writer"):
-            if (name := options.get(role)) in others:
-                options[role] = others[name]
-        prices: dict[str, TokenPrice] = {}
-        for name, price in self.pool.prices.items():
-            if name not in others:
-                prices[name] = price.per_million
-            # The account knows further models by their provider's name.
-            if name in others and isinstance(own := getattr(others[name], "model_name", None), str):
-                prices.setdefault(own, price.per_million)
-        members = {name: model for name, model in self._models.items() if name not in others}
-        return ChatAvengers(router=router, models=members, prices=prices, sticky=True, **options)
+        return ChatAvengers(router=router, models=self._members, sticky=True, **self.options)
 
     def _look(self) -> tuple[tuple[str, int, int], ...]:
         """What tells one state of the router's folder from another."""

@@ -265,7 +265,7 @@ def test_exploring_asks_others_now_and_then_and_says_how_likely_that_was(
         ).fetchall()
     assert len(rows) == 2
     assert sum(chance for _, chance, _ in rows) == pytest.approx(1)
-    assert min(count for _, _, count in rows) > 2
+    assert min(count for _, _, count in rows) >= 1
     ask(served, extra_body={"avengers": {"allowed_models": ["places"]}})
     with sqlite3.connect(store) as db:
         assert db.execute("SELECT propensity FROM requests ORDER BY time DESC").fetchone() == (1.0,)
