@@ -10,6 +10,7 @@ ALL = (
     "reasoning_gym",
     "mmlu_pro",
     "routerdc",
+    "defaults",
     "ablations",
     "coverage",
     "voting",

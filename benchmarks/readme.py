@@ -335,6 +335,16 @@ def coverage(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def defaults(result: dict[str, dict[str, float]]) -> str:
+    columns = list(result["best single"])
+    best = {column: max(row[column] for row in result.values()) for column in columns}
+    shown = (
+        [name, *(f"**{row[c]:.1f}**" if row[c] >= best[c] - 0.05 else f"{row[c]:.1f}" for c in columns)]
+        for name, row in result.items()
+    )
+    return _table(["router", *columns], shown)
+
+
 def code_voting(result: dict[str, Any]) -> str:
     numbers = sorted({row["n"] for row in result["pass_at_1"]} - {1})
     by_vote: dict[str, dict[int, str]] = {}
@@ -381,6 +391,7 @@ DRAWN: dict[str, tuple[str, Draw]] = {
             vote_speed,
             code_voting,
             coverage,
+            defaults,
         )
     },
     "reasoning_gym": ("reasoning_gym", partial(recorded, "reasoning-gym, seven models")),
