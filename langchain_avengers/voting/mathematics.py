@@ -20,8 +20,8 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-_WORKERS = max(2, min(4, os.cpu_count() or 2))
-_COMPARE_SECONDS = 4.0  # for one comparison, after which its worker is killed
+_WORKERS = max(3, min(4, os.cpu_count() or 1))
+_COMPARE_SECONDS = 3.0  # for one comparison, after which its worker is killed
 _VOTE_SECONDS = 10.0  # for all comparisons of one vote
 _MAX_OVERRUNS = 2  # comparisons of one vote that may overrun their time; the rest is then given up
 _WAIT_SECONDS = 20.0  # for a worker, in all comparisons of one vote
@@ -37,14 +37,21 @@ class MathTime:
     Attributes:
         used: Seconds in which workers compared for it.
         waited: Seconds in which it waited for a worker.
+        finished: Comparisons that were finished.
         overruns: Comparisons that a worker was killed for.
         given_up: Comparisons that took too long, or that no time was left for: they count as different.
     """
 
     used: float = 0.0
     waited: float = 0.0
+    finished: int = 0
     overruns: int = 0
     given_up: int = 0
+
+    @property
+    def priority(self) -> tuple[int, int, bool]:
+        """Who comes next, the smallest first: few overruns, few seconds used, and a comparison finished already."""
+        return self.overruns, int(self.used), not self.finished
 
     @property
     def note(self) -> str:
@@ -72,7 +79,7 @@ class MathPool:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._idle = [_MathProcess() for _ in range(workers)]
-        self._waiting: list[tuple[float, int, queue.SimpleQueue[_MathProcess]]] = []
+        self._waiting: list[tuple[tuple[int, int, bool], int, queue.SimpleQueue[_MathProcess]]] = []
         self._turns = itertools.count()
         self._known: dict[tuple[str, str], bool] = {}
         self._slow: dict[tuple[str, str], float] = {}
@@ -110,6 +117,7 @@ class MathPool:
                 self._slow.clear()
             self._slow[pair] = time.monotonic()
             return False
+        spent.finished += 1
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[pair] = result
@@ -126,7 +134,7 @@ class MathPool:
             if self._idle:
                 return self._idle.pop()
             slot: queue.SimpleQueue[_MathProcess] = queue.SimpleQueue()
-            entry = (spent.used, next(self._turns), slot)
+            entry = (spent.priority, next(self._turns), slot)
             heapq.heappush(self._waiting, entry)
         started = time.monotonic()
         try:
