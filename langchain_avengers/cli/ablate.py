@@ -37,6 +37,13 @@ def command(
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="File of finished runs; they are not run again."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Also write a page with a figure for each study.")
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write every figure as a PNG file; needs --report."),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder that keeps embeddings between runs.")
     ] = None,
@@ -50,6 +57,8 @@ def command(
     Shows how much each parameter changes the result, over several seeds, with intervals."""
     from langchain_avengers.evaluation.studies import ablate
 
+    if png is not None and report is None:
+        raise typer.BadParameter("--png needs --report, the page that the figures stand in")
     table = common.read_table(tables, format=format, task=task)
     held = common.read_table(test, format=format, task=task) if test else None
     known = common.read_vectors(vectors, len(table)) if vectors else None
@@ -69,6 +78,11 @@ def command(
             n_jobs=jobs,
             on_cell=lambda done, total: bar.update(job, completed=done, total=total),
         )
+    if report is not None:
+        from langchain_avengers.evaluation.study_report import write_study_report
+
+        write_study_report(found, report, png=png)
+        output.note(f"{report} written")
     if json:
         output.print_json(found.to_dict())
         return

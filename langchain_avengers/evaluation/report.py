@@ -186,8 +186,8 @@ def write_pictures(sections: Sequence[Section], folder: str | os.PathLike[str]) 
             figures.png(picture.draw, target / f"{picture.name}.png")
 
 
-def render(top: Headline, sections: Sequence[Section], title: str, fingerprint: str) -> str:
-    """The page as HTML.
+def render(top: Headline | None, sections: Sequence[Section], title: str, fingerprint: str) -> str:
+    """The page as HTML; without a headline the title heads it.
 
     Raises:
         FiguresMissingError: Jinja2 is not installed.

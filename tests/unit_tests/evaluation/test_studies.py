@@ -187,3 +187,15 @@ def test_the_papers_rank_rule_stands_in_the_study_of_top_k(rows):
         "top_k=1 beta=6",
         "rank rule, top_k=1 beta=6",
     ]
+
+
+def test_studies_are_drawn(rows, tmp_path):
+    pytest.importorskip("matplotlib", reason="figures need the extra plots")
+    from langchain_avengers.evaluation.study_report import write_study_report
+
+    found = run(rows, ["size", "tasks"], settings={"size": [0.5]}, seeds=1)
+    write_study_report(found, tmp_path / "studies.html", png=tmp_path / "png")
+    html = (tmp_path / "studies.html").read_text(encoding="utf-8")
+    for says in ("Share of the calibration rows", "Each task left out in turn", "one seed, so no intervals"):
+        assert says in html
+    assert {path.name for path in (tmp_path / "png").iterdir()} == {"size.png", "tasks.png"}
