@@ -23,7 +23,13 @@ from langchain_avengers.voting.extraction.question import Asked, read_question
 from langchain_avengers.voting.extraction.rules import free_answer, read_reply
 from langchain_avengers.voting.extraction.spans import choice_answer, read_data, read_span
 from langchain_avengers.voting.extraction.stated import stated_answer
-from langchain_avengers.voting.extraction.structured import canonical_json, load_data, tool_fields
+from langchain_avengers.voting.extraction.structured import (
+    answer_field,
+    canonical_json,
+    find_data,
+    load_data,
+    tool_fields,
+)
 from langchain_avengers.voting.extraction.text import bare, boxed, cut_off, normal_form, plain, split_fences
 
 __all__ = ["EXTRACTORS", "Answer", "extract_answer", "extract_message"]
@@ -116,11 +122,16 @@ def _truncated(text: str, question: str | None) -> Answer | None:
     body = bare(text[-_MAX_TEXT:])
     if asked.options and (letter := re.fullmatch(r"\W*([A-Za-z])[\s).:\]]*", body)):
         return choice_answer(read_choice(letter[1].upper(), asked.options))
-    prose, _ = split_fences(body)
+    prose, blocks = split_fences(body)
+    for value in find_data(body, blocks):
+        # the last field may be cut off, those before it are complete
+        complete = dict(list(value.items())[:-1]) if isinstance(value, dict) else {}
+        if answer_field(complete, asked.fields) is not None:
+            return read_data(complete, asked)
     if (inner := boxed(prose)) is not None and not cut_off(prose):
         return read_span(inner, asked)
-    complete = plain(prose).rpartition("\n")[0]
-    return stated_answer(complete, [], asked) if complete.strip() else None
+    lines = plain(prose).rpartition("\n")[0]
+    return stated_answer(lines, [], asked) if lines.strip() else None
 
 
 # --- extractors by name -------------------------------------------------------------------------------------

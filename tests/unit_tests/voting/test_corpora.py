@@ -187,3 +187,16 @@ def test_equal_texts_are_one_class_whatever_they_hold() -> None:
             one, two = extract_answer(text, case.question), extract_answer(other, case.question)
             assert (one is None) == (two is None)
             assert one is None or two is None or same(one, two, case.question)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"answer": 42, "reasoning": "We multiply 6 by', "42"),
+        ('```json\n{"answer": "42",\n "reasoning": "We multiply', "42"),
+        ('{"reasoning": "6 * 7", "answer": 4', None),  # may have become 42
+    ],
+)
+def test_an_object_that_the_token_limit_cut_off(text: str, value: str | None) -> None:
+    answer = extract_message(AIMessage(text, response_metadata={"finish_reason": "length"}))
+    assert (answer and answer.value) == value
