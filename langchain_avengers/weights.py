@@ -78,7 +78,8 @@ def find_weights(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     """Find a model's weights: explicit path, installed package, hub cache, hub.
 
     Args:
-        name: The model's name on the hub, `owner/name`; or itself the path of a folder or file.
+        name: The model's name on the hub, `owner/name`, or `owner/name@revision` with a commit, tag or branch; or
+            itself the path of a folder or file.
         path: A folder or file to take instead. Nothing else is looked at when it is given.
 
     Returns:
@@ -96,7 +97,8 @@ def find_weights(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     packaged = PACKAGED.get(name)
     if packaged is not None and (found := _in_package(packaged)) is not None:
         return found
-    return _on_hub(name, packaged)
+    repository, _, revision = name.partition("@")
+    return _on_hub(repository, packaged, revision or None)
 
 
 def verify_sha256(file: Path, expected: str, remedy: str) -> None:
@@ -197,7 +199,7 @@ def _in_package(weights: PackagedWeights) -> Path | None:
     return root
 
 
-def _on_hub(name: str, packaged: PackagedWeights | None) -> Path:
+def _on_hub(name: str, packaged: PackagedWeights | None, revision: str | None = None) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -207,7 +209,9 @@ def _on_hub(name: str, packaged: PackagedWeights | None) -> Path:
     # Safetensors only: other weight formats of the hub are pickles.
     wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.gguf", "*.jinja"]
     try:
-        folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=True)
+        )
         if _has_weights(folder):
             return folder
     except HFValidationError:
@@ -217,7 +221,11 @@ def _on_hub(name: str, packaged: PackagedWeights | None) -> Path:
     if (why := _hub_unreachable()) is not None:
         raise _not_found(name, packaged, why)
     try:
-        folder = Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_SECONDS))
+        folder = Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_SECONDS
+            )
+        )
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no"
         raise _not_found(name, packaged, f"the hub gave status {status}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, Self, TypeVar, cast
@@ -201,14 +201,21 @@ class ChatAvengers(ControlledChatModel, Settings):
         *,
         models: Models,
         embeddings: Embeddings | None = None,
+        trust_embedder: str | Collection[str] = (),
+        sha256: str | None = None,
+        revision: str | None = None,
         **options: Unpack[ChatModelOptions],
     ) -> Self:
         """Load a saved router and put models behind its names.
 
         Args:
-            path: Folder of the saved router.
+            path: Folder of the saved router, or its name on the hub.
             models: A chat model for each of the router's models.
-            embeddings: The embeddings the router was fitted with. None: those its artefact names.
+            embeddings: The embeddings the router was fitted with. None: those its artefact names, if they are allowed.
+            trust_embedder: Names of embedders that may be loaded when the artefact names them: see
+                `ClusterRouter.load`.
+            sha256: SHA-256 of `router.json`, if you know it.
+            revision: Commit, tag or branch of a router on the hub.
             options: Any other option.
 
         Raises:
@@ -217,7 +224,9 @@ class ChatAvengers(ControlledChatModel, Settings):
         """
         from langchain_avengers.routing.router import ClusterRouter
 
-        router = ClusterRouter.load(path, embeddings=embeddings)
+        router = ClusterRouter.load(
+            path, embeddings=embeddings, trust_embedder=trust_embedder, sha256=sha256, revision=revision
+        )
         return cls(router=router, models=models, **options)
 
     # --- what it is ---

@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
@@ -23,10 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_avengers._files import sync_folder, write_whole
+from langchain_avengers._text import shorten
 from langchain_avengers.errors import ArtifactError, RouterError
+from langchain_avengers.routing import schema
 from langchain_avengers.routing.card import router_card
 from langchain_avengers.routing.hub import download, is_hub_name
 from langchain_avengers.routing.parameters import Parameters
+from langchain_avengers.routing.resolutions import CurvePoint
 from langchain_avengers.routing.scoring import ClusterStats
 from langchain_avengers.routing.state import (
     Calibration,
@@ -43,6 +47,26 @@ SCHEMA_VERSION = 2
 JSON_NAME, ARRAY_NAME, CARD_NAME = "router.json", "centroids.npy", "README.md"
 _KIND = "langchain-avengers router"
 _STATS = tuple(ClusterStats.__dataclass_fields__)
+
+_MOST_BYTES = 256 << 20  # of router.json; a router of 1,000 clusters and 200 models has a tenth of that
+_MOST_HEADER = 10_000  # bytes of the array's header
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..{'descr': '(?P<kind>[|<>=\w]{1,10})', 'fortran_order': False, "
+    rb"'shape': \((?P<rows>\d{1,12}), (?P<columns>\d{1,12})\), } *\n",
+    re.DOTALL,
+)
+_LONGEST = 1e6  # centroids of unit vectors are short; linear weights of scores are, too
+_DAMAGE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    RouterError,
+)
+"""What reading a file of the right kind with wrong content can raise, in places that the schema leaves to others."""
 
 
 def save(state: FittedRouter, path: str | os.PathLike[str]) -> None:
@@ -70,23 +94,34 @@ def save(state: FittedRouter, path: str | os.PathLike[str]) -> None:
         raise ArtifactError(f"{folder}: the router cannot be written: {error.strerror or error}") from error
 
 
-def load(path: str | os.PathLike[str]) -> FittedRouter:
+def load(
+    path: str | os.PathLike[str], *, digest: str | None = None, revision: str | None = None
+) -> FittedRouter:
     """Read a router; `ClusterRouter.load` says how."""
     folder = Path(path)
     if is_hub_name(path):
         try:
-            folder = download(str(path))
+            folder = download(str(path), revision=revision)
         except ArtifactError as error:
             raise ArtifactError(f"{path}: there is no such folder, and on the hub: {error}") from error
-    state = _read_state(folder / JSON_NAME)
+    elif revision is not None:
+        raise ArtifactError(
+            f"{path}: revision is {revision!r}, but this is a folder, not a router on the hub"
+        )
+    fields = _read_fields(folder / JSON_NAME, digest)
     try:
-        array = _read_array(folder, state["array"])
-        return _router(state, array)
+        content = schema.read(fields)
+        return _router(content, _read_array(folder, content.array))
     except ArtifactError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, RouterError) as error:
-        what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ArtifactError(f"{folder / JSON_NAME}: the file is damaged: {what}") from error
+    except _DAMAGE as error:
+        raise ArtifactError(
+            f"{folder / JSON_NAME}: the file is damaged: {shorten(_said(error), 300)}"
+        ) from error
+
+
+def _said(error: BaseException) -> str:
+    return f"field {error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
 
 
 def _pending_name(digest: str) -> str:
@@ -155,14 +190,27 @@ def _plain(stats: ClusterStats) -> dict[str, Any]:
     return {name: getattr(stats, name).tolist() for name in _STATS}
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def _read_fields(path: Path, digest: str | None) -> dict[str, Any]:
+    """The parsed content of `router.json`, in the newest version's form."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            payload = file.read(_MOST_BYTES + 1) if size <= _MOST_BYTES else b""
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path}: no such file; a router is a folder written by ClusterRouter.save"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ArtifactError(f"{path}: the file cannot be read: {error}") from error
+    if size > _MOST_BYTES or len(payload) > _MOST_BYTES:
+        raise ArtifactError(f"{path}: the file has more than {_MOST_BYTES >> 20} MiB; no router is so large")
+    if digest is not None and sha256(payload).hexdigest() != digest.lower().strip():
+        raise ArtifactError(
+            f"{path}: this is not the router you named: its SHA-256 is {sha256(payload).hexdigest()}"
+        )
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: the file cannot be read: {error}") from error
     try:
         state = json.loads(text, parse_constant=_no_constant)
@@ -172,17 +220,18 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path}: this is not a router of langchain-avengers")
     version = state.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ArtifactError(f"{path}: schema_version is {version!r}; the file is damaged")
+        raise ArtifactError(f"{path}: schema_version is {shorten(repr(version), 40)}; the file is damaged")
     if version > SCHEMA_VERSION:
         raise ArtifactError(
-            f"{path}: written by langchain-avengers {state.get('package_version')} with schema {version}; this version "
+            f"{path}: written by langchain-avengers {shorten(str(state.get('package_version')), 40)} with schema "
+            f"{shorten(str(version), 40)}; this version "
             f"reads schemas up to {SCHEMA_VERSION}: upgrade langchain-avengers"
         )
     try:
         for older in range(version, SCHEMA_VERSION):
             state = MIGRATIONS[older](state)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: the file is damaged: {type(error).__name__} {error}") from error
+    except _DAMAGE as error:
+        raise ArtifactError(f"{path}: the file is damaged: {shorten(_said(error), 300)}") from error
     checked: dict[str, Any] = state
     return checked
 
@@ -208,113 +257,85 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _read_array(folder: Path, expected: dict[str, Any]) -> NDArray[np.float32]:
-    digest = expected["sha256"]
-    path = folder / ARRAY_NAME
+def _read_array(folder: Path, expected: schema.ArrayPart) -> NDArray[np.float32]:
+    bytes_wanted = 4 * math.prod(expected.shape)
+    path, found = folder / ARRAY_NAME, False
     payload = b""
     # the second name is there where a save was cut off between its last two steps
-    for path in (folder / ARRAY_NAME, folder / _pending_name(digest)):
-        with suppress(FileNotFoundError):
-            payload = path.read_bytes()
-            if sha256(payload).hexdigest() == digest:
+    for path in (folder / ARRAY_NAME, folder / _pending_name(expected.sha256)):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            found = True
+            payload = file.read(bytes_wanted + _MOST_HEADER + 1)
+            if sha256(payload).hexdigest() == expected.sha256:
                 break
     else:
-        if not payload:
-            raise ArtifactError(f"{folder / ARRAY_NAME}: no such file; the router is incomplete")
+        path = folder / ARRAY_NAME
+        if not found:
+            raise ArtifactError(f"{path}: no such file; the router is incomplete")
+        raise ArtifactError(f"{path}: the file is damaged or belongs to another router (its SHA-256 differs)")
+    # np.load would make room for the shape in the header before it looks for the numbers
+    header = _HEADER.match(payload)
+    if header is None or header["kind"] == b"|O":
         raise ArtifactError(
-            f"{folder / ARRAY_NAME}: the file is damaged or belongs to another router (its SHA-256 differs)"
+            f"{path}: not an array of plain numbers in two dimensions, as numpy.save writes it"
         )
-    try:
-        array = np.load(io.BytesIO(payload), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ArtifactError(f"{path}: not an array of plain numbers: {error}") from error
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype != np.float32
-        or list(array.shape) != expected["shape"]
-    ):
-        raise ArtifactError(f"{path}: expected float32 of shape {expected['shape']}")
+    numbers = payload[header.end() :]
+    shape = [int(header["rows"]), int(header["columns"])]
+    if header["kind"] != b"<f4" or shape != expected.shape or len(numbers) != bytes_wanted:
+        raise ArtifactError(f"{path}: expected float32 of shape {expected.shape}")
+    array = np.frombuffer(numbers, dtype="<f4").reshape(expected.shape)
     if not np.isfinite(array).all():
         raise ArtifactError(f"{path}: the array holds NaN or infinity")
+    if np.abs(array).max() > _LONGEST:
+        raise ArtifactError(f"{path}: the array holds numbers beyond {_LONGEST:g}")
     return array
 
 
-def _stats(sums: dict[str, Any], shape: tuple[int, int], what: str) -> ClusterStats:
-    arrays = [np.asarray(sums[name], dtype=np.float64) for name in _STATS]
-    if any(part.shape != shape or not np.isfinite(part).all() for part in arrays):
-        raise ValueError(f"{what} by models, or are not finite")
-    return ClusterStats(*arrays)
+def _stats(sums: schema.Statistics) -> ClusterStats:
+    return ClusterStats(
+        **{name: np.array(rows, dtype=np.float64).reshape(len(rows), -1) for name, rows in sums}
+    )
 
 
-def _reach(distances: list[float] | None, n_clusters: int) -> NDArray[np.float32]:
-    reach = np.zeros(n_clusters, np.float32) if distances is None else np.asarray(distances, dtype=np.float32)
-    if reach.shape != (n_clusters,) or not np.isfinite(reach).all():
-        raise ValueError("novelty_reach is not one finite number for each cluster of the finest clustering")
-    return reach
-
-
-def _router(state: dict[str, Any], array: NDArray[np.float32]) -> FittedRouter:
-    layout, models = state["array"], state["models"]
-    clusters: list[int] = layout["clusters"]
-    if not models or not all(isinstance(name, str) for name in models) or len(set(models)) != len(models):
-        raise ValueError("models are not names, all different")
-    if len(state["statistics"]) != len(clusters) or not clusters or min(clusters) < 1:
-        raise ValueError("statistics and clusters do not fit together")
-    if layout["linear"] not in (0, len(models)) or layout["probe"] not in (0, 1):
-        raise ValueError("the layout of the array is none this version knows")
-    if (
-        sum(clusters) + layout["linear"] + layout["probe"] != len(array)
-        or array.shape[1] != state["embedding"]["dimension"]
-    ):
-        raise ValueError("the array does not have the rows or the dimension it is said to have")
-    parameters = Parameters(**state["parameters"])
+def _router(content: schema.RouterFile, array: NDArray[np.float32]) -> FittedRouter:
+    parameters = Parameters(**content.parameters)  # type: ignore[arg-type]  # checked in the next line
     parameters.check()
-    clusterings = []
-    start = 0
-    for n_clusters, weight, sums in zip(clusters, layout["weights"], state["statistics"], strict=True):
-        if not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise ValueError(f"the weight {weight!r} of a clustering is not in [0, 1]")
-        stats = _stats(sums, (n_clusters, len(models)), "statistics have another shape than clusters")
-        clusterings.append(Clustering(array[start : start + n_clusters], stats, float(weight)))
-        start += n_clusters
-    linear = None
-    if layout["linear"]:
-        intercepts = np.asarray(state["linear"]["intercepts"], dtype=np.float64)
-        if intercepts.shape != (len(models),) or not np.isfinite(intercepts).all():
-            raise ValueError("linear intercepts are not one finite number a model")
-        linear = Linear(array[start : start + len(models)], intercepts, float(state["linear"]["share"]))
-        start += len(models)
-    limit, calibration = state["novelty_distance"], state["calibration"]
-    digests = calibration["query_digests"]
+    layout, calibration = content.array, content.calibration
+    blocks = np.split(array, np.cumsum([*layout.clusters, layout.linear]))
+    *centroids, weights, probe = blocks
+    if layout.probe and sha256(probe[0].tobytes()).hexdigest()[:16] != content.embedding.fingerprint:
+        raise ValueError("the fingerprint of the embedder is not that of its embedding in the array")
+    digests = calibration.query_digests
+    advice = calibration.cost_advice
+    n_models, n_finest = len(content.models), max(layout.clusters)
+    by_task = _stats(calibration.task_statistics) if calibration.tasks else ClusterStats.zeros(0, n_models)
     return FittedRouter(
         parameters=parameters,
-        models=tuple(models),
-        clusterings=tuple(clusterings),
-        linear=linear,
-        novelty_quantile=None if state["novelty_quantile"] is None else float(state["novelty_quantile"]),
-        novelty_distance=math.inf if limit is None else float(limit),
-        novelty_reach=_reach(state["novelty_reach"], max(clusters)),
+        models=tuple(content.models),
+        clusterings=tuple(
+            Clustering(block, _stats(sums), weight)
+            for block, sums, weight in zip(centroids, content.statistics, layout.weights, strict=True)
+        ),
+        linear=None
+        if content.linear is None
+        else Linear(weights, np.array(content.linear.intercepts, dtype=np.float64), content.linear.share),
+        novelty_quantile=content.novelty_quantile,
+        novelty_distance=math.inf if content.novelty_distance is None else content.novelty_distance,
+        novelty_reach=np.array(content.novelty_reach or [0.0] * n_finest, dtype=np.float32),
         calibration=Calibration(
-            n_rows=int(calibration["rows"]),
-            curve=tuple(calibration["curve"]),
-            cluster_tasks=tuple(calibration["cluster_tasks"]),
-            examples=tuple(map(tuple, calibration["examples"])),
-            tasks=tuple(calibration["tasks"]),
-            by_task=_stats(
-                calibration["task_statistics"],
-                (len(calibration["tasks"]), len(models)),
-                "statistics by task have another shape than tasks",
-            ),
+            n_rows=calibration.rows,
+            curve=tuple(CurvePoint(**dict(point)) for point in calibration.curve),  # type: ignore[typeddict-item]
+            cluster_tasks=tuple(calibration.cluster_tasks),
+            examples=tuple(map(tuple, calibration.examples)),
+            tasks=tuple(calibration.tasks),
+            by_task=by_task,
             query_digests=None
             if digests is None
             else np.frombuffer(base64.b64decode(digests, validate=True), dtype="<u8"),
             # 0.1.0 wrote neither
-            subsets=tuple(
-                Subset(tuple(subset["models"]), subset["score"])
-                for subset in calibration.get("subsets") or ()
-            ),
-            cost_advice=CostAdvice(**calibration["cost_advice"]) if calibration.get("cost_advice") else None,
+            subsets=tuple(Subset(tuple(subset.models), subset.score) for subset in calibration.subsets),
+            cost_advice=None if advice is None else CostAdvice(**dict(advice)),
         ),
-        embedder=Embedder(state["embedding"]["name"], array[start] if layout["probe"] else None),
-        policy=VotePolicy.from_dict(state["policy"]) if state.get("policy") else None,
+        embedder=Embedder(content.embedding.name, probe[0] if layout.probe else None),
+        policy=None if content.policy is None else VotePolicy.from_dict(content.policy.model_dump()),
     )

@@ -12,14 +12,12 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_avengers.errors import ArtifactError, RouterError
 from langchain_avengers.routing.state import Embedder
+from langchain_avengers.routing.trust import DEFAULT, ENVIRONMENT_VARIABLE, check_model_folder
 from langchain_avengers.routing.vectors import Vectors, unit_vectors
-from langchain_avengers.weights import MINILM, canonical_name, find_weights, quiet_loading
+from langchain_avengers.weights import canonical_name, find_weights, quiet_loading
 
 if TYPE_CHECKING:
     from langchain_huggingface import HuggingFaceEmbeddings
-
-ENVIRONMENT_VARIABLE = "AVENGERS_EMBEDDINGS"
-DEFAULT = MINILM.hub
 
 PROBE = "Which planet is closest to the sun, and why is it not the hottest?"
 """The sentence whose embedding, kept in the artefact, tells one embedder from another."""
@@ -33,19 +31,20 @@ def default_embeddings(name: str | None = None) -> Embeddings:
 
     The weights are looked up as `find_weights` says: explicit path, installed package, hub. Loading takes
     some seconds, most of them importing torch and sentence-transformers; checking the digest of the default
-    weights adds 0.2 s.
+    weights adds 0.2 s. No code of the model is run, whatever its files say: see `trust.check_model_folder`.
 
     Args:
-        name: A folder, a hub name, or a name that `embeddings_name` gave. By default what the environment
-            variable `AVENGERS_EMBEDDINGS` names, else `"sentence-transformers/all-MiniLM-L6-v2"`.
+        name: A folder, a hub name, or a name that `embeddings_name` gave; `owner/name@revision` pins a commit, tag or
+            branch of the hub. By default what the environment variable `AVENGERS_EMBEDDINGS` names, else
+            `"sentence-transformers/all-MiniLM-L6-v2"`.
 
     Returns:
         A `HuggingFaceEmbeddings` with L2-normalised vectors.
 
     Raises:
         WeightsNotFoundError: The weights are nowhere.
-        RouterError: `name` is of an embedder that cannot be made from its name, or sentence-transformers is
-            missing.
+        RouterError: `name` is of an embedder that cannot be made from its name, its folder names code, or
+            sentence-transformers is missing.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE) or None
     if name is None:
@@ -70,8 +69,17 @@ def _load(path: Path) -> HuggingFaceEmbeddings:
             f"the local embedder needs a package ({error.name}): pip install 'langchain-avengers[local]', "
             "or pass embeddings="
         ) from error
+    check_model_folder(path)
     with quiet_loading():
-        return HuggingFaceEmbeddings(model_name=str(path), encode_kwargs={"normalize_embeddings": True})
+        return HuggingFaceEmbeddings(
+            model_name=str(path),
+            model_kwargs={
+                "trust_remote_code": False,
+                "local_files_only": True,
+                "model_kwargs": {"use_safetensors": True},
+            },
+            encode_kwargs={"normalize_embeddings": True},
+        )
 
 
 def embeddings_name(embeddings: Embeddings) -> str:

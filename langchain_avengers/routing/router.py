@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
@@ -30,6 +30,7 @@ from langchain_avengers.routing.ranking import Ranker
 from langchain_avengers.routing.state import Embedder, FittedRouter
 from langchain_avengers.routing.summary import leaders
 from langchain_avengers.routing.table import ScoreTable
+from langchain_avengers.routing.trust import allowed_name
 from langchain_avengers.routing.tuning import best_subset
 from langchain_avengers.routing.vectors import Vectors, unit_vectors
 
@@ -172,6 +173,7 @@ class ClusterRouter(Estimator):
         self.random_state = random_state
         self._ranker: Ranker | None = None
         self._embeddings: Embeddings | None = None
+        self._trusted: tuple[str, ...] = ()
 
     # -- fitting
 
@@ -243,14 +245,15 @@ class ClusterRouter(Estimator):
         """The embedder of queries; the default one is loaded at first use.
 
         Raises:
-            ArtifactError: The router was fitted with another embedder than the one at hand.
-            WeightsNotFoundError: The default embedder's weights are nowhere.
+            ArtifactError: The router was fitted with another embedder than the one at hand, or names one that is not
+                allowed (`trust_embedder` of `load`).
+            WeightsNotFoundError: The embedder's weights are nowhere.
         """
         if self._embeddings is None:
             state = self.fitted_
-            found = embedders.default_embeddings(state.embedder.name)
-            if state.embedder.probe is not None:
-                embedders.check_embedder(found, state.embedder, state.width)
+            name = state.embedder.name
+            found = embedders.default_embeddings(name and allowed_name(name, self._trusted))
+            embedders.check_embedder(found, state.embedder, state.width)
             self._embeddings = found
         return self._embeddings
 
@@ -502,22 +505,36 @@ class ClusterRouter(Estimator):
         artifact.save(self.fitted_, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, embeddings: Embeddings | None = None) -> Self:
-        """Read a saved router.
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        embeddings: Embeddings | None = None,
+        trust_embedder: str | Collection[str] = (),
+        sha256: str | None = None,
+        revision: str | None = None,
+    ) -> Self:
+        """Read a saved router. Nothing in it is run, and it does not choose what is loaded.
 
         Args:
             path: The folder, or a hub name `user/name` if there is no such folder.
             embeddings: The embedder it was fitted with; checked against the recorded fingerprint. None is the one
-                named in the artefact, loaded and checked when first needed.
+                named in the artefact, loaded and checked when first needed, if it may be: see `trust_embedder`.
+            trust_embedder: Names of embedders that may be loaded when the artefact names them, beside the default one
+                and the one in `AVENGERS_EMBEDDINGS`. `owner/name@revision` pins a commit of the hub.
+            sha256: SHA-256 of `router.json` in hexadecimal, if you know it. It covers the whole router: `router.json`
+                holds the digest of the array.
+            revision: Commit, tag or branch of a router on the hub.
 
         Raises:
-            ArtifactError: The artefact is missing, damaged, foreign, newer, or of another embedder.
+            ArtifactError: The artefact is missing, damaged, foreign, newer, of another digest or of another embedder.
         """
-        state = artifact.load(path)
+        state = artifact.load(path, digest=sha256, revision=revision)
         if embeddings is not None:
             embedders.check_embedder(embeddings, state.embedder, state.width)
         router = cls(**asdict(state.parameters))
         router._embeddings = embeddings
+        router._trusted = (trust_embedder,) if isinstance(trust_embedder, str) else tuple(trust_embedder)
         router.fitted_ = state
         return router
 
@@ -546,7 +563,9 @@ class ClusterRouter(Estimator):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         if type(self._embeddings).__name__ == "HuggingFaceEmbeddings" and self.embeddings_name:
-            state["_embeddings"] = None  # torch modules stay behind: the same one is loaded again by name
+            # torch modules stay behind: the same one, which the caller gave, is loaded again by name
+            state["_embeddings"] = None
+            state["_trusted"] = (*self._trusted, self.embeddings_name)
         return state
 
 
