@@ -107,6 +107,7 @@ def test_evaluation_prints_a_verdict(
     monkeypatch.setattr(
         "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: HashEmbeddings()
     )
+    monkeypatch.setenv("AVENGERS_EMBEDDINGS", "HashEmbeddings")  # which its routers name
     from langchain_avengers import evaluate  # noqa: F401 - the README's own import is run below
 
     exec(blocks("python")[2], {"table": ScoreTable.from_rows(rows()), "ClusterRouter": ClusterRouter})

@@ -45,6 +45,7 @@ def test_a_model_joins_asked_by_a_budget_under_a_progress_bar(
     monkeypatch.setattr(
         "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: HashEmbeddings()
     )
+    monkeypatch.setenv("AVENGERS_EMBEDDINGS", "HashEmbeddings")  # which its routers name
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if someone were looking
     before = len(calibrated.requests)
     command = ["add-model", "new", "--router", str(tmp_path / "router"), "--pool", str(tmp_path / "pool.yaml"),

@@ -136,6 +136,7 @@ def test_a_larger_budget_adds_to_a_model_that_the_router_has(
     monkeypatch.setattr(
         "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: HashEmbeddings()
     )
+    monkeypatch.setenv("AVENGERS_EMBEDDINGS", "HashEmbeddings")  # which its routers name
     write(tmp_path, [{"query": query, "answer": answer} for query, answer in SUMS.items()])
     assert calibrate(tmp_path).exit_code == 0
     table = ScoreTable.read(tmp_path / "table" / "table.jsonl")

@@ -25,6 +25,7 @@ def embedder(monkeypatch: pytest.MonkeyPatch) -> HashEmbeddings:
     monkeypatch.setattr(
         "langchain_avengers.routing.embeddings.default_embeddings", lambda name=None: embedder
     )
+    monkeypatch.setenv("AVENGERS_EMBEDDINGS", "HashEmbeddings")  # which its routers name
     return embedder
 
 
