@@ -29,6 +29,19 @@ def escape_controls(text: str, *, keep: str = "") -> str:
     )
 
 
+def well_formed(text: str) -> str:
+    """The text with what is no character replaced: half of a surrogate pair, such as "\\ud83d", becomes "\\ufffd".
+
+    Two halves that make one character together become that character. UTF-8, and so embedders, files and requests,
+    have no place for a half.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def shorten(text: str, length: int | None = None) -> str:
     """The text on one line, without control characters, cut to `length` characters with "…" as the last."""
     line = escape_controls(" ".join(text.split()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_avengers._text import well_formed
 from langchain_avengers.errors import ArtifactError, RouterError
 from langchain_avengers.routing.state import Embedder
 from langchain_avengers.routing.trust import DEFAULT, ENVIRONMENT_VARIABLE, check_model_folder
@@ -139,10 +140,13 @@ def check_embedder(embeddings: Embeddings, expected: Embedder, width: int) -> No
 def embed_texts(embeddings: Embeddings, texts: Sequence[str], width: int | None = None) -> Vectors:
     """The texts' embeddings, shape (n, d) float32, each of length 1; equal texts are embedded once.
 
+    Half a character in a text is embedded as `well_formed` writes it.
+
     Raises:
         RouterError: The embedder gave another number of vectors, vectors of another length than `width`, or one
             without a direction.
     """
+    texts = [well_formed(text) for text in texts]
     distinct = list(dict.fromkeys(texts))
     place = {text: row for row, text in enumerate(distinct)}
     embedded = embeddings.embed_documents(distinct)

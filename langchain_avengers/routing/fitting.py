@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_avengers._text import well_formed
 from langchain_avengers.errors import RouterError
 from langchain_avengers.routing.clusterers import cluster, without_warnings
 from langchain_avengers.routing.parameters import Parameters
@@ -70,7 +71,9 @@ def fit(parameters: Parameters, table: ScoreTable, X: Vectors) -> FittedRouter:
 
 
 def check_rows(parameters: Parameters, table: ScoreTable) -> None:
-    """Refuse rows that cannot be fitted to: a model without a score, fewer rows than clusters."""
+    """Refuse rows that cannot be fitted to: a model without a score, fewer rows than clusters, half a character."""
+    check_names("model", table.models)
+    check_names("task", table.tasks or ())
     unmeasured = [
         name for name, n in zip(table.models, (~np.isnan(table.scores)).sum(0), strict=True) if n == 0
     ]
@@ -348,7 +351,7 @@ def _examples(
     by_cluster = order[np.argsort(labels[order], kind="stable")]
     ends = np.cumsum(np.bincount(labels, minlength=n_clusters))[:-1]
     return tuple(
-        tuple(dict.fromkeys(queries[row] for row in rows[: 4 * _EXAMPLES].tolist()))[:_EXAMPLES]
+        tuple(dict.fromkeys(well_formed(queries[row]) for row in rows[: 4 * _EXAMPLES].tolist()))[:_EXAMPLES]
         for rows in np.split(by_cluster, ends)
     )
 
@@ -368,10 +371,18 @@ def task_sums(
     known, sums = before or ((), ClusterStats.zeros(0, len(models)))
     tasks = table.tasks or [""] * len(table)
     names = sorted({*known, *tasks})
+    check_names("task", names)
     place = {name: row for row, name in enumerate(names)}
     labels = np.array([place[task] for task in tasks], dtype=np.intp)
     earlier = sums.at_rows([place[name] for name in known], len(names))
     return tuple(names), earlier + ClusterStats.of(table, labels, len(names))
+
+
+def check_names(kind: str, names: Iterable[str]) -> None:
+    """Refuse names of models or tasks that hold half a character: no file could keep them."""
+    for name in dict.fromkeys(names):
+        if well_formed(name) != name:
+            raise RouterError(f"the {kind} {name!r} holds half a character (a lone surrogate): rename it")
 
 
 def query_digests(queries: Sequence[str]) -> NDArray[np.uint64]:

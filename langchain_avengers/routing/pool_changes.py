@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_avengers.errors import RouterError
 from langchain_avengers.routing.clusterers import nearest
-from langchain_avengers.routing.fitting import LINEAR_STRENGTH, query_digests, task_sums
+from langchain_avengers.routing.fitting import LINEAR_STRENGTH, check_names, query_digests, task_sums
 from langchain_avengers.routing.scoring import ClusterStats, fit_linear
 from langchain_avengers.routing.state import Calibration, FittedRouter, Linear
 from langchain_avengers.routing.table import ScoreTable
@@ -65,6 +65,7 @@ def add_model(state: FittedRouter, name: str, table: ScoreTable, X: Vectors) -> 
 
 def check_joins(state: FittedRouter, name: str, table: ScoreTable) -> None:
     """Refuse a model that the router has, or of which the table has no score."""
+    check_names("model", [name])
     if name in state.models:
         raise RouterError(f"the router has {name!r} already; update() folds further rows in")
     if name not in table.models or np.isnan(table.scores[:, table.models.index(name)]).all():

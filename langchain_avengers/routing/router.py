@@ -19,6 +19,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike, NDArray
 
 from langchain_avengers._arrays import known_mean
+from langchain_avengers._text import well_formed
 from langchain_avengers.errors import RouterError
 from langchain_avengers.routing import artifact, fitting, pool_changes
 from langchain_avengers.routing import embeddings as embedders
@@ -264,14 +265,14 @@ class ClusterRouter(Estimator):
 
     def embed(self, query: str) -> Vectors:
         """The query's embedding, shape (d,) float32, L2-normalised."""
-        return self._unit(self.embeddings.embed_query(query))
+        return self._unit(self.embeddings.embed_query(well_formed(query)))
 
     async def aembed(self, query: str) -> Vectors:
         """`embed` without blocking the event loop."""
         embeddings = self._embeddings
         if embeddings is None:  # loading the default one takes seconds
             embeddings = await asyncio.to_thread(lambda: self.embeddings)
-        return self._unit(await embeddings.aembed_query(query))
+        return self._unit(await embeddings.aembed_query(well_formed(query)))
 
     def embed_many(self, queries: Sequence[str]) -> Vectors:
         """The queries' embeddings, shape (n, d) float32, L2-normalised; equal texts are embedded once."""

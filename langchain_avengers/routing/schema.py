@@ -14,6 +14,7 @@ Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
 Positive = Annotated[float, Field(ge=0, le=1e15)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
+Text = Annotated[str, Field(max_length=10_000_000)]  # with a limit, pydantic looks for half characters, too
 Name = Annotated[str, Field(min_length=1, max_length=10_000)]
 
 
@@ -95,11 +96,11 @@ class CalibrationPart(_Part):
 
     rows: Count
     curve: list[CurvePart]
-    cluster_tasks: list[dict[str, Count]]
-    tasks: list[str]
+    cluster_tasks: list[dict[Text, Count]]
+    tasks: list[Text]
     task_statistics: Statistics
-    examples: list[list[str]]
-    query_digests: str | None
+    examples: list[list[Text]]
+    query_digests: Text | None
     subsets: list[SubsetPart] = Field(default_factory=list)
     cost_advice: CostAdvicePart | None = None
 
@@ -140,7 +141,7 @@ class PolicyPart(_Part):
     single: Name
     single_score: Finite
     n_rows: Count
-    summary: str
+    summary: Text
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:
@@ -157,7 +158,7 @@ class RouterFile(_Part):
     embedding: EmbeddingPart
     array: ArrayPart
     models: Annotated[list[Name], Field(min_length=1)]
-    parameters: dict[str, str | int | float | None]
+    parameters: dict[str, Text | int | float | None]
     novelty_quantile: Share | None
     novelty_distance: Positive | None
     novelty_reach: list[Positive] | None

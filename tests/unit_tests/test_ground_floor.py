@@ -11,7 +11,7 @@ import pytest
 
 from langchain_avengers._arrays import known_mean, ratio, unit_rows
 from langchain_avengers._files import replacing, write_whole
-from langchain_avengers._text import escape_controls, shorten
+from langchain_avengers._text import escape_controls, shorten, well_formed
 
 
 def test_means_leave_out_what_was_not_measured() -> None:
@@ -70,3 +70,9 @@ def test_a_line_is_cut_to_its_length() -> None:
     assert shorten("two words", 9) == "two words"
     assert shorten("two words", 5) == "two…"
     assert shorten("\x1b[2J" * 3, 8) == r"\x1b[2J…"
+
+
+def test_half_a_character_is_replaced() -> None:
+    assert well_formed("ünï 👩‍💻") == "ünï 👩‍💻"
+    assert well_formed("a\ud83d b") == "a\ufffd b"
+    assert well_formed("\ud83d\udc69") == "👩"

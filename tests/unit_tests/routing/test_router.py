@@ -7,6 +7,7 @@ import math
 import pickle
 import warnings
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -551,3 +552,53 @@ def test_queries_the_embedder_cannot_tell_apart_are_warned_of() -> None:
 def test_rows_are_no_table() -> None:
     with pytest.raises(RouterError, match=r"fit takes a ScoreTable, not a list: ScoreTable.from_rows"):
         ClusterRouter().fit([{"query": "x", "scores": {"a": 1.0}}])  # type: ignore[arg-type]
+
+
+async def test_half_a_character_is_embedded_as_one_that_stands_for_it(tmp_path: Path) -> None:
+    class Strict(DeterministicFakeEmbedding):
+        """As tokenizers do, refuses what UTF-8 has no place for."""
+
+        def embed_query(self, text: str) -> list[float]:
+            text.encode()
+            return super().embed_query(text)
+
+    table = ScoreTable([f"q{i} \ud83d" for i in range(6)], ["x", "y"], np.eye(6, 2))
+    router = ClusterRouter(n_clusters=2).fit(table, Strict(size=8))
+    assert router.route("how \ud83d") == await router.aroute("how \ud83d") == router.route("how \ufffd")
+    assert router.seen(["q1 \ud83d", "q1"]).tolist() == [True, False]
+    router.update(table)
+    router.save(tmp_path)
+    assert ClusterRouter.load(tmp_path).fingerprint_ == router.fingerprint_
+    for wrong in (
+        ScoreTable(["q"], ["x", "y"], [[1, 0]], tasks=["t\ud83d"]),
+        ScoreTable(["q"], ["x", "y\ud83d"], [[1, 0]]),
+    ):
+        with pytest.raises(RouterError, match="holds half a character"):
+            ClusterRouter(n_clusters=1).fit(wrong, vectors=[[1.0, 0.0]])
+    with pytest.raises(RouterError, match="holds half a character"):
+        router.update(ScoreTable(["q"], ["x"], [[1]], tasks=["t\ud83d"]))
+    with pytest.raises(RouterError, match="holds half a character"):
+        router.add_model("z\ud83d", ScoreTable(["q"], ["z\ud83d"], [[1]]))
+
+
+@pytest.mark.parametrize("params", [{}, {"top_k": 2}, {"linear_weight": 0.3}, {"novelty_quantile": 0.5}])
+@pytest.mark.parametrize("width", [3, 64, 1024])
+def test_choose_and_route_vector_agree_however_close_it_is(params: dict, width: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((160, width)).astype(np.float32)
+    table = ScoreTable([f"q{i}" for i in range(160)], list("abcd"), rng.integers(0, 2, (160, 4)))
+    router = ClusterRouter(n_clusters=12, **params).fit(table, vectors=X)
+    centroids = router.centroids_.astype(np.float64)
+    # as far from one centroid as from another, to the last digit and around it
+    one, two = centroids[rng.integers(0, 12, 300)], centroids[rng.integers(0, 12, 300)]
+    apart = one - two
+    level = ((one**2).sum(1) - (two**2).sum(1)) / 2 / np.maximum((apart**2).sum(1), 1e-12)
+    between = rng.standard_normal((300, width)) + (one + two)
+    between -= ((between * apart).sum(1) / np.maximum((apart**2).sum(1), 1e-12) - level)[:, None] * apart
+    between *= 10.0 ** rng.integers(-3, 4, 300)[:, None]
+    vectors = np.nextafter(between.astype(np.float32), rng.choice([-np.inf, np.inf], 300)[:, None]).astype(
+        "f4"
+    )
+    chosen = router.choose(vectors)
+    assert [router.models_[m] for m in chosen] == [router.route_vector(v).chosen[0] for v in vectors]
+    assert (chosen[:7] == router.choose(vectors[:7])).all(), "whatever the size of the batch"
