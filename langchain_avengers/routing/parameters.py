@@ -148,7 +148,7 @@ CONSTRAINTS: dict[str, tuple[Check, str]] = {
     "scoring": (_one_of(*SCORINGS), f"one of {', '.join(SCORINGS)}"),
     "prior_strength": (_number(0, math.inf), "a number from 0 on"),
     "top_k": (_integer(1), "a whole number from 1 on"),
-    "beta": (_number(0, math.inf), "a number from 0 on"),
+    "beta": (_number(0, 1e6), "a number from 0 to 1,000,000"),  # more overflows float32
     "novelty_quantile": (_either(_one_of(None, "auto"), _number(0, 1)), "0 to 1, 'auto' or None"),
     "n_clusterings": (_either(_one_of("auto"), _integer(1)), "'auto' or a whole number from 1 on"),
     "linear_weight": (

@@ -7,12 +7,16 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from langchain_avengers.errors import TableError
 
 UNREADABLE = (OSError, EOFError, zlib.error)
 """What reading a file may raise that is cut off, damaged inside its compression, or not to be had."""
+
+
+_LONGEST_LINE = 64 << 20
+"""Bytes of a line, unpacked: a few kilobytes of gzip can unpack to one line of gigabytes."""
 
 
 def parquet_library(path: Path) -> Any:
@@ -58,12 +62,28 @@ def open_bytes(path: Path) -> IO[bytes]:
     return file
 
 
+def bounded(path: Path, file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """The lines of an open file.
+
+    Raises:
+        TableError: A line is longer than 64 MiB (characters of a text file); no more of it is read.
+    """
+    for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), file.read(0)), start=1):
+        if len(line) > _LONGEST_LINE:
+            raise TableError(f"{path}, line {number}: longer than {_LONGEST_LINE >> 20} MiB")
+        yield line
+
+
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 text file, numbered from 1, without a byte order mark."""
+    """The lines of a UTF-8 text file, numbered from 1, without a byte order mark.
+
+    Raises:
+        TableError: The file cannot be read, is not UTF-8, or has a line of more than 64 MiB.
+    """
     number = 0
     try:
         with open_bytes(path) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(bounded(path, file), start=1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise TableError(f"{path}, line {number}: not UTF-8 text (byte {error.start} of the line)") from None

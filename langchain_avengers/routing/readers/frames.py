@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_avengers.errors import TableError
-from langchain_avengers.routing.readers.files import UNREADABLE, open_bytes, parquet_library, parse
+from langchain_avengers.routing.readers.files import UNREADABLE, bounded, open_bytes, parquet_library, parse
 from langchain_avengers.routing.rows import RowBuilder, TableData, check
 
 QUERY = ("query", "question", "prompt")
@@ -235,7 +235,7 @@ def _read_csv(
     where = "line 0"
     try:
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(bounded(path, file), strict=True)
             names = next(reader, None)
             if names is None:
                 raise TableError(f"{path}: an empty file; a table has at least one row")

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,8 @@ def test_inspect(run: Run, router: Path, embedder: HashEmbeddings) -> None:
     for text in ("calc", "read", "sums 20", "facts 20", "What is "):
         assert text in outcome.out
     about = run("inspect", router, "--json").json()
+    assert about["sha256"] == sha256((Path(router) / "router.json").read_bytes()).hexdigest()
+    assert f"sha256: {about['sha256']}" in outcome.out
     assert about["fingerprint"] == ClusterRouter.load(router).fingerprint_
     assert about["checks"] == []
     assert len(embedder.texts) == before

@@ -533,3 +533,14 @@ def test_sniff_knows_every_format(put: Put) -> None:
         "parquet": put("h.bin", b"PAR1rest"),
     }
     assert {name: sniff(path) for name, path in files.items()} == {name: name for name in FORMATS}
+
+
+@pytest.mark.parametrize("start", [b'{"query": "', b'query,score:a\n"'])
+def test_a_small_file_that_unpacks_to_one_huge_line_is_refused(tmp_path: Path, start: bytes) -> None:
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(start)
+        for _ in range(65):
+            file.write(b"a" * (1 << 20))
+    with pytest.raises(TableError, match="longer than 64 MiB"):
+        ScoreTable.read(path)
