@@ -20,6 +20,7 @@ from langchain_avengers._files import write_whole
 from langchain_avengers.evaluation import figures, report_sections
 from langchain_avengers.evaluation.arrays import arrays
 from langchain_avengers.evaluation.evaluate import WORTHWHILE, Evaluation, evaluate, held_out_rows
+from langchain_avengers.evaluation.report_clusters import SHORT_OF_DATA, clusters
 from langchain_avengers.evaluation.report_parts import (
     Picture,
     Section,
@@ -31,7 +32,6 @@ from langchain_avengers.evaluation.report_parts import (
     shortened,
 )
 from langchain_avengers.evaluation.report_sections import (
-    SHORT_OF_DATA,
     Judged,
     router_drift,
     rows_of_clusters,
@@ -165,7 +165,7 @@ def write_report(
     sections += [
         report_sections.pareto(judged),
         report_sections.traffic(judged),
-        report_sections.clusters(judged, seed),
+        clusters(judged, seed),
         report_sections.k_curve(router),
         report_sections.votes(judged, votes),
         report_sections.drift(judged, np.asarray(new_vectors), seed),

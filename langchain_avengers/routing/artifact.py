@@ -139,7 +139,7 @@ def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
     if probe is not None:
         blocks.append(probe[None, :])
     array = np.ascontiguousarray(np.vstack(blocks), dtype=np.float32)
-    digests = calibration.query_digests
+    digests, moving = calibration.query_digests, calibration.correlations
     fields = {
         "kind": _KIND,
         "schema_version": SCHEMA_VERSION,
@@ -174,6 +174,7 @@ def _fields(state: FittedRouter) -> tuple[dict[str, Any], NDArray[np.float32]]:
             "examples": calibration.examples,
             "subsets": [asdict(subset) for subset in calibration.subsets],
             "cost_advice": None if calibration.cost_advice is None else asdict(calibration.cost_advice),
+            "correlations": None if moving is None else np.round(moving, 4).tolist(),
             "query_digests": None
             if digests is None
             else base64.b64encode(digests.astype("<u8").tobytes()).decode(),
@@ -332,9 +333,10 @@ def _router(content: schema.RouterFile, array: NDArray[np.float32]) -> FittedRou
             query_digests=None
             if digests is None
             else np.frombuffer(base64.b64decode(digests, validate=True), dtype="<u8"),
-            # 0.1.0 wrote neither
+            # 0.1.0 wrote none of these
             subsets=tuple(Subset(tuple(subset.models), subset.score) for subset in calibration.subsets),
             cost_advice=None if advice is None else CostAdvice(**dict(advice)),
+            correlations=None if calibration.correlations is None else np.array(calibration.correlations),
         ),
         embedder=Embedder(content.embedding.name, probe[0] if layout.probe else None),
         policy=None if content.policy is None else VotePolicy.from_dict(content.policy.model_dump()),

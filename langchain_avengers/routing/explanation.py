@@ -12,6 +12,7 @@ import numpy as np
 from langchain_avengers._arrays import row_norms
 from langchain_avengers._text import escape_controls, shorten
 from langchain_avengers.routing.decision import ModelScore, RoutingDecision
+from langchain_avengers.routing.pairing import SURE
 from langchain_avengers.routing.state import FittedRouter
 from langchain_avengers.routing.vectors import Vectors
 
@@ -26,6 +27,8 @@ class Explanation:
         nearest: The three nearest clusters: id, distance, example queries, rows by task.
         global_scores: Each model's mean score over all calibration rows.
         novelty_distance: Distance beyond which a query is novel.
+        lead_stderrs: Standard error of the first model's score minus each other's, paired by row; None when it is not
+            known.
     """
 
     query: str
@@ -33,6 +36,7 @@ class Explanation:
     nearest: tuple[tuple[int, float, tuple[str, ...], dict[str, int]], ...]
     global_scores: Mapping[str, float]
     novelty_distance: float
+    lead_stderrs: Mapping[str, float | None]
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON-safe plain data."""
@@ -45,6 +49,7 @@ class Explanation:
             ],
             "global_scores": dict(self.global_scores),
             "novelty_distance": self.novelty_distance if math.isfinite(self.novelty_distance) else None,
+            "lead_stderrs": dict(self.lead_stderrs),
         }
 
     def __str__(self) -> str:
@@ -68,19 +73,25 @@ class Explanation:
         for place, row in enumerate(decision.ranking):
             error = f"{row.stderr:.3f}" if row.stderr is not None else "    –"
             cost = f"{row.cost:.2g}" if row.cost is not None else "–"
-            gap = "chosen" if place == 0 else f"{top.score - row.score:+.3f}" + _sure(top, row)
+            gap = "chosen" if place == 0 else f"{top.score - row.score:+.3f}{self._alike(row)}"
             lines.append(
                 f"{'→' if place == 0 else ' '} {names[row.name]:<{width}}  {row.score:.3f}  {error}  {row.n:>4}  "
                 f"{self.global_scores[row.name]:>7.3f}  {cost:>7}  {gap}"
             )
         return "\n".join(lines)
 
+    def _alike(self, row: ModelScore) -> str:
+        error = self.lead_stderrs[row.name]
+        lead = self.decision.ranking[0].score - row.score
+        return " (either would do)" if error is not None and abs(lead) <= SURE * error else ""
 
-def _sure(top: ModelScore, row: ModelScore) -> str:
+
+def _lead_stderr(state: FittedRouter, top: ModelScore, row: ModelScore) -> float | None:
     if top.stderr is None or row.stderr is None:
-        return ""
-    noise = math.hypot(top.stderr, row.stderr)
-    return " (within two standard errors)" if abs(top.score - row.score) < 2 * noise else ""
+        return None
+    return state.lead_stderr(
+        top.stderr, row.stderr, state.models.index(top.name), state.models.index(row.name)
+    )
 
 
 def explain(state: FittedRouter, decision: RoutingDecision, x: Vectors, query: str = "") -> Explanation:
@@ -107,4 +118,7 @@ def explain(state: FittedRouter, decision: RoutingDecision, x: Vectors, query: s
         ),
         global_scores=dict(zip(state.models, state.global_scores.tolist(), strict=True)),
         novelty_distance=state.novelty_distance,
+        lead_stderrs={
+            row.name: _lead_stderr(state, decision.ranking[0], row) for row in decision.ranking[1:]
+        },
     )

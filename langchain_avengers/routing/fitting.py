@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from langchain_avengers._text import well_formed
 from langchain_avengers.errors import RouterError
 from langchain_avengers.routing.clusterers import cluster, without_warnings
+from langchain_avengers.routing.pairing import correlations
 from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.resolutions import (
     CurvePoint,
@@ -162,6 +163,7 @@ def _fit_sorted(parameters: Parameters, table: ScoreTable, X: Vectors) -> Fitted
             tasks=tasks,
             by_task=by_task,
             query_digests=np.unique(query_digests(table.queries)) if len(table) <= _MAX_DIGESTS else None,
+            correlations=correlations(table.scores, labels),
         ),
     )
     by_score = replace(state, parameters=replace(parameters, cost_weight=0.0))

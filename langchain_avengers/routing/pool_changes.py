@@ -59,7 +59,7 @@ def add_model(state: FittedRouter, name: str, table: ScoreTable, X: Vectors) -> 
         models=models,
         clusterings=tuple(clusterings),
         linear=linear,
-        calibration=_untuned(_with_rows(calibration, rows, models)),
+        calibration=_untuned(_with_rows(calibration, rows, models), [*range(len(state.models)), None]),
     )
 
 
@@ -134,13 +134,22 @@ def remove_model(state: FittedRouter, name: str) -> FittedRouter:
         models=tuple(state.models[m] for m in keep),
         clusterings=tuple(replace(part, stats=part.stats.take_models(keep)) for part in state.clusterings),
         linear=linear and Linear(linear.weights[keep], linear.intercepts[keep], linear.share),
-        calibration=_untuned(replace(state.calibration, by_task=state.calibration.by_task.take_models(keep))),
+        calibration=_untuned(
+            replace(state.calibration, by_task=state.calibration.by_task.take_models(keep)), keep
+        ),
     )
 
 
-def _untuned(calibration: Calibration) -> Calibration:
-    """Without what cross-validation said of another pool."""
-    return replace(calibration, subsets=(), cost_advice=None)
+def _untuned(calibration: Calibration, keep: Sequence[int | None]) -> Calibration:
+    """Without what cross-validation said of another pool; `keep` are the former models in it, None a new one."""
+    known = calibration.correlations
+    if known is not None:
+        moved = np.eye(len(keep))  # nothing is known of how a new model moves with the others
+        old = [place for place, model in enumerate(keep) if model is not None]
+        former = [model for model in keep if model is not None]
+        moved[np.ix_(old, old)] = known[np.ix_(former, former)]
+        known = moved
+    return replace(calibration, subsets=(), cost_advice=None, correlations=known)
 
 
 def _with_rows(calibration: Calibration, rows: ScoreTable, models: Sequence[str]) -> Calibration:

@@ -103,6 +103,7 @@ class CalibrationPart(_Part):
     query_digests: Text | None
     subsets: list[SubsetPart] = Field(default_factory=list)
     cost_advice: CostAdvicePart | None = None
+    correlations: list[list[Annotated[float, Field(ge=-1, le=1)]]] | None = None
 
 
 class PlanPart(_Part):
@@ -191,6 +192,9 @@ class RouterFile(_Part):
             sums.check(n_clusters, len(models), "statistics have another shape than clusters by models")
             if not all(map(any, zip(*sums.counts, strict=True))):
                 raise ValueError("a model has no score in any cluster")
+        known = calibration.correlations
+        if known is not None and [len(row) for row in known] != [len(models)] * len(models):
+            raise ValueError("correlations have another shape than models by models")
         calibration.task_statistics.check(
             len(calibration.tasks), len(models), "statistics by task have another shape than tasks by models"
         )

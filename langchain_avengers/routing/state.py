@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from langchain_avengers._arrays import ratio
 from langchain_avengers.errors import RouterError
+from langchain_avengers.routing.pairing import lead_stderr
 from langchain_avengers.routing.parameters import Parameters
 from langchain_avengers.routing.resolutions import CurvePoint
 from langchain_avengers.routing.scoring import ClusterStats
@@ -106,6 +107,7 @@ class Calibration:
         by_task: The models' sums in each task, shapes (T, M).
         query_digests: Sorted 64-bit digests of the queries, shape (q,); None when they are not kept.
         subsets: The subset of one model, of two and so on to all; empty when it is not known.
+        correlations: How the models' scores move together on rows of one cluster, shape (M, M); None when not known.
         cost_advice: A weight of cost; None when there is none that saves without a loss.
     """
 
@@ -118,6 +120,7 @@ class Calibration:
     query_digests: NDArray[np.uint64] | None = None
     subsets: tuple[Subset, ...] = ()
     cost_advice: CostAdvice | None = None
+    correlations: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +189,18 @@ class FittedRouter:
     def cluster_stderrs(self) -> NDArray[np.float64]:
         """Standard error of each of `cluster_scores`; NaN where fewer than two rows stand behind it."""
         return self.stats.stderrs(self.parameters.prior_strength)
+
+    def lead_stderr(self, one: float, other: float, first: int, second: int) -> float:
+        """Standard error of one model's mean minus another's, paired by row; NaN when an error is unknown.
+
+        Args:
+            one: Standard error of the first mean.
+            other: Standard error of the second mean.
+            first: Index of the first model.
+            second: Index of the second model.
+        """
+        known = self.calibration.correlations
+        return lead_stderr(one, other, 0.0 if known is None else float(known[first, second]))
 
     @property
     def global_scores(self) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from langchain_avengers.routing.pairing import SURE
 from langchain_avengers.routing.ranking import Ranker
 from langchain_avengers.routing.state import FittedRouter
 
@@ -47,7 +48,7 @@ class ClusterSummary:
         model: The best model, by the router's scoring rule at its own cost weight; ties go by the router's order.
         score: That model's mean score in the cluster, shrunk as `prior_strength` says.
         lead: How much higher that is than the score of the second model; None when there is only one model.
-        sure: The lead is more than two standard errors.
+        sure: The lead is more than two standard errors, paired by row.
         tasks: Calibration rows by task.
         examples: Up to three calibration queries, the nearest to the centroid first.
     """
@@ -139,7 +140,7 @@ def _clusters(state: FittedRouter) -> list[ClusterSummary]:
         lead = noise = None
         if len(best) > 1:
             lead = float(scores[k, best[0]] - scores[k, best[1]])
-            noise = float(np.hypot(errors[k, best[0]], errors[k, best[1]]))
+            noise = state.lead_stderr(errors[k, best[0]], errors[k, best[1]], *best.tolist())
         clusters.append(
             ClusterSummary(
                 id=k,
@@ -148,7 +149,7 @@ def _clusters(state: FittedRouter) -> list[ClusterSummary]:
                 score=float(scores[k, best[0]]),
                 lead=lead,
                 # an unknown error is NaN, which nothing is more than
-                sure=lead is not None and noise is not None and lead > 2 * noise,
+                sure=lead is not None and noise is not None and lead > SURE * noise,
                 tasks=dict(state.calibration.cluster_tasks[k]),
                 examples=list(state.calibration.examples[k]),
             )
