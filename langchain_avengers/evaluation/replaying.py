@@ -129,6 +129,8 @@ class _Replayed:
 
     @property
     def embeddings(self) -> Any:
+        if getattr(self._router, "embeddings_name", "") is None:
+            return None  # fitted on vectors alone: there is no embedder to load
         return getattr(self._router, "embeddings", None)
 
     # what the models ask
