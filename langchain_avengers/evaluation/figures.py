@@ -175,7 +175,10 @@ def heat_map(
     from matplotlib.colors import Normalize
 
     figure, (axes, side) = _side_by_side(
-        2.1 + 0.44 * len(models), 1.4 + 0.36 * len(clusters), (0.44 * len(models), 0.7), ink
+        1.0 + 0.08 * max(map(len, clusters)) + 0.44 * len(models),
+        1.4 + 0.36 * len(clusters),
+        (0.44 * len(models), 0.7),
+        ink,
     )
     shown = np.ma.masked_invalid(100 * np.asarray(scores, float).T)
     norm = Normalize(float(shown.min()) if shown.count() else 0, float(shown.max()) if shown.count() else 100)
