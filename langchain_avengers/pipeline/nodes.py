@@ -228,7 +228,7 @@ class Pipeline:
                 "the query could not be embedded (%s): the global ranking decides", describe(error)
             )
             return NodeUpdate({**update, "unrouted": f"the embedder failed: {describe(error)}"}, [])
-        return NodeUpdate({**update, "vector": [float(x) for x in vector]}, [])
+        return NodeUpdate({**update, "vector": np.asarray(vector, dtype=float).tolist()}, [])
 
     def route(self, state: PipelineState, context: CallContext) -> Step[NodeUpdate]:
         """Vector -> routing decision and the first requests."""

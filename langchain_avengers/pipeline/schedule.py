@@ -416,7 +416,9 @@ def long_answer_cost(name: str, progress: Progress) -> float | None:
 
 def _ample(missing: Mapping[str, int], progress: Progress) -> bool:
     """Whether the budget pays for all these samples, even when every answer is long."""
-    budget = progress.settings.budget or {}
+    budget = progress.settings.budget
+    if not budget:
+        return True
     answer = progress.prompt_tokens + (progress.settings.max_tokens or LONG_ANSWER)
     if "tokens" in budget and sum(missing.values()) * answer > budget["tokens"]:
         return False

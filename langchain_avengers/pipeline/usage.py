@@ -91,9 +91,7 @@ def account(
         line = models.setdefault(call["model"], {"requests": 0, "usage": None, "cost": None})
         line["requests"] += 1
         if call["usage"]:
-            usage = tokens_of(call["usage"])
-            total = add_usage(total, usage)
-            line["usage"] = add_usage(line["usage"], usage)
+            line["usage"] = add_usage(line["usage"], tokens_of(call["usage"]))
         dollars, estimated = cost_of(call, prices, calibrated or {})
         if dollars is None:
             if call["model"] not in unknown:
@@ -102,6 +100,8 @@ def account(
         estimate = estimate or estimated
         cost = dollars + (cost or 0.0)
         line["cost"] = dollars + (line["cost"] or 0.0)
+    for line in models.values():
+        total = add_usage(total, line["usage"])
     return {
         "requests": requests,
         "failed_requests": failed,

@@ -292,7 +292,7 @@ class Ranker:
         if self._top_k == 1:
             near = far.argmin(axis=2)[:, :, None]
             within = far <= far.min(axis=2, keepdims=True) + _ROUNDING
-            close = within.reshape(len(far), -1).sum(axis=1) > len(self._grid)
+            close = within.sum(axis=(1, 2)) > len(self._grid)
         else:
             ranked = np.argsort(far, axis=2, kind="stable")[:, :, : self._top_k + 1]
             gaps = np.take_along_axis(far, ranked, axis=2)
@@ -301,10 +301,11 @@ class Ranker:
             near, gaps = ranked[:, :, : self._top_k], gaps[:, :, : self._top_k] - gaps[:, :, :1]
             shares = np.exp(-self._beta * np.where(np.isfinite(gaps), gaps, 0.0)) * np.isfinite(gaps)
             shares /= shares.sum(axis=2, keepdims=True)
-        near = np.minimum(near, self._lasts) + self._starts
+        if len(self._grid) > 1:
+            near = np.minimum(near, self._lasts) + self._starts
         finest = half[:, self._finest]
         closest = finest.argmin(axis=1)
-        squared = 1.0 + 2.0 * finest[np.arange(len(finest)), closest]
+        squared = 1.0 + 2.0 * finest.min(axis=1)
         limits = self._limits[closest]
         novel = squared > limits
         close = close | (np.abs(squared - limits) < 2 * _ROUNDING)

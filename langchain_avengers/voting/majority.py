@@ -62,8 +62,13 @@ class MajorityVoter:
             return await asyncio.to_thread(self.vote, samples, question)
         if (calls := call_vote(samples, self.weights)) is not None:
             return calls.elected or calls.among_texts(await self.avote(calls.texts, question))
-        answers = ballots(samples, question)
-        if needs_time(answers):
+        return await self.aelect(samples, ballots(samples, question), question)
+
+    async def aelect(
+        self, samples: Sequence[Sample], answers: Sequence[Answer | None], question: str | None = None
+    ) -> Vote:
+        """`elect` without blocking the event loop: comparing mathematics goes to a thread."""
+        if is_long(samples) or needs_time(answers):
             return await asyncio.to_thread(self.elect, samples, answers, question)
         return self.elect(samples, answers, question)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from langchain_core.messages import AIMessage
@@ -76,10 +76,17 @@ class Vote:
 
     def to_dict(self) -> dict[str, Any]:
         """The vote as JSON-safe plain data, without the messages of `calls`."""
+        # by hand: this is on the path of every query, and dataclasses.asdict copies each value
+        answer = self.answer
         return {
             "winner": self.winner,
-            "answer": None if self.answer is None else asdict(self.answer),
-            "tally": [{**asdict(c), "samples": list(c.samples)} for c in self.tally],
+            "answer": None
+            if answer is None
+            else {"kind": answer.kind, "value": answer.value, "number": answer.number},
+            "tally": [
+                {"value": c.value, "weight": c.weight, "count": c.count, "samples": list(c.samples)}
+                for c in self.tally
+            ],
             "confidence": self.confidence,
             "abstained": list(self.abstained),
             "tie": self.tie,

@@ -336,7 +336,7 @@ class AutoVoter:
         if self.execution is not None and _code(answers):
             return await self.execution.avote(samples, question, config=config)
         if not _prose(answers):
-            return await MajorityVoter(self.weights, self.policy).avote(samples, question)
+            return await MajorityVoter(self.weights, self.policy).aelect(samples, answers, question)
         if self.embeddings is not None:
             return await MedoidVoter(self.embeddings).avote(samples, question)
         if self.judge is not None:
