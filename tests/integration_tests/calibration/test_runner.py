@@ -45,7 +45,7 @@ async def test_every_request_is_counted_whatever_goes_wrong(tmp_path: Path, open
               Fault("drop", p=0.05), Fault("hang", p=0.03), Fault("slow", p=0.1, seconds=0.1)]  # fmt: skip
     server = openai_server(faults=faults)
     table = await acalibrate(
-        {"m": server.chat_model("m")}, SUMS, "number", out=tmp_path, samples=3, timeout=1.0
+        {"m": server.chat_model("m")}, SUMS, "number", out=tmp_path, samples=3, timeout=8.0
     )
     assert table.scores.tolist() == [[1.0]] * len(SUMS)
     (status,) = Store(tmp_path).status()
