@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
@@ -146,7 +145,7 @@ CONSTRAINTS: dict[str, tuple[Check, str]] = {
     "n_clusters": (_either(_one_of("auto"), _integer(1)), "'auto' or a whole number from 1 on"),
     "clusterer": (_one_of(*CLUSTERERS), f"one of {', '.join(CLUSTERERS)}"),
     "scoring": (_one_of(*SCORINGS), f"one of {', '.join(SCORINGS)}"),
-    "prior_strength": (_number(0, math.inf), "a number from 0 on"),
+    "prior_strength": (_number(0, 1e12), "a number from 0 to 1e12"),
     "top_k": (_integer(1), "a whole number from 1 on"),
     "beta": (_number(0, 1e6), "a number from 0 to 1,000,000"),  # more overflows float32
     "novelty_quantile": (_either(_one_of(None, "auto"), _number(0, 1)), "0 to 1, 'auto' or None"),

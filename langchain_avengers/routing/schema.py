@@ -159,7 +159,7 @@ class RouterFile(_Part):
     embedding: EmbeddingPart
     array: ArrayPart
     models: Annotated[list[Name], Field(min_length=1)]
-    parameters: dict[str, Text | int | float | None]
+    parameters: dict[str, Text | Annotated[int, Field(ge=0, le=10**12)] | Finite | None]
     novelty_quantile: Share | None
     novelty_distance: Positive | None
     novelty_reach: list[Positive] | None

@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 import time
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -171,3 +172,15 @@ def test_a_router_pushes_itself_and_loads_by_name(server, tmp_path, monkeypatch)
     assert ClusterRouter.load("me/whole").fingerprint_ == router.fingerprint_
     with pytest.raises(ArtifactError, match=r"there is no such folder, and on the hub: .*me/absent"):
         ClusterRouter.load("me/absent")
+
+
+def test_a_revision_and_a_digest_pin_a_router_of_the_hub(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    router = fitted(90, n_clusters=3)
+    router.push_to_hub("me/pinned", token=TOKEN)
+    digest = sha256(server.repos["me/pinned"]["router.json"]).hexdigest()
+    loaded = ClusterRouter.load("me/pinned", revision="v1", sha256=digest)
+    assert loaded.fingerprint_ == router.fingerprint_
+    assert any(path.startswith("api/models/me/pinned/revision/v1") for _, path, _ in server.requests)
+    with pytest.raises(ArtifactError, match="not the router you named"):
+        ClusterRouter.load("me/pinned", revision="v1", sha256="0" * 64)

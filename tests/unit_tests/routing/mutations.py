@@ -127,7 +127,11 @@ def main() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for seed in range(int(sys.argv[1])):
             start = time.perf_counter()
-            counts[check(Path(folder), *mutate(*kinds[seed % len(kinds)], seed))] += 1
+            try:
+                counts[check(Path(folder), *mutate(*kinds[seed % len(kinds)], seed))] += 1
+            except Exception as error:
+                counts["untyped"] += 1
+                print(f"seed {seed}: {type(error).__name__}: {error}"[:200])
             slowest = max(slowest, time.perf_counter() - start)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(dict(counts), f"slowest {slowest:.2f} s, memory +{grown / 1024:.0f} MiB")

@@ -581,21 +581,23 @@ async def test_half_a_character_is_embedded_as_one_that_stands_for_it(tmp_path: 
         router.add_model("z\ud83d", ScoreTable(["q"], ["z\ud83d"], [[1]]))
 
 
-@pytest.mark.parametrize("params", [{}, {"top_k": 2}, {"linear_weight": 0.3}, {"novelty_quantile": 0.5}])
+@pytest.mark.parametrize("params", [{}, {"top_k": 2}, {"linear_weight": 0.3}, {"novelty_quantile": 0.9}])
 @pytest.mark.parametrize("width", [3, 64, 1024])
 def test_choose_and_route_vector_agree_however_close_it_is(params: dict, width: int) -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((160, width)).astype(np.float32)
     table = ScoreTable([f"q{i}" for i in range(160)], list("abcd"), rng.integers(0, 2, (160, 4)))
-    router = ClusterRouter(n_clusters=12, **params).fit(table, vectors=X)
+    router = ClusterRouter(**{"n_clusters": 12, "novelty_quantile": None, **params}).fit(table, vectors=X)
     centroids = router.centroids_.astype(np.float64)
     # as far from one centroid as from another, to the last digit and around it
     one, two = centroids[rng.integers(0, 12, 300)], centroids[rng.integers(0, 12, 300)]
-    apart = one - two
-    level = ((one**2).sum(1) - (two**2).sum(1)) / 2 / np.maximum((apart**2).sum(1), 1e-12)
-    between = rng.standard_normal((300, width)) + (one + two)
-    between -= ((between * apart).sum(1) / np.maximum((apart**2).sum(1), 1e-12) - level)[:, None] * apart
-    between *= 10.0 ** rng.integers(-3, 4, 300)[:, None]
+    length = np.linalg.norm(one - two, axis=1, keepdims=True) + 1e-12
+    across = (one - two) / length
+    share = ((one**2).sum(1) - (two**2).sum(1))[:, None] / 2 / length
+    along = 0.02 * rng.standard_normal((300, width)) + one + two
+    along -= (along * across).sum(1, keepdims=True) * across
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    between = (share * across + np.sqrt(1 - share**2) * along) * 10.0 ** rng.integers(-3, 4, (300, 1))
     vectors = np.nextafter(between.astype(np.float32), rng.choice([-np.inf, np.inf], 300)[:, None]).astype(
         "f4"
     )
