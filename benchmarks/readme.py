@@ -363,6 +363,7 @@ def code_voting(result: dict[str, Any]) -> str:
 
 PAGES = (
     "README.md",
+    "docs/benchmarks.md",
     "docs/calibration.md",
     "docs/code_voting.md",
     "docs/evaluation.md",
