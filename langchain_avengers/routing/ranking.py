@@ -95,6 +95,7 @@ class Ranker:
         self._limits = np.maximum(state.novelty_distance, state.novelty_reach).astype(np.float64) ** 2
         # with one cluster a query and nothing else to weigh, a cluster's ranking is made once
         self._by_cluster = len(sizes) == 1 and self._top_k == 1 and state.linear is None
+        self._nearest_alone = len(sizes) == 1 and self._top_k == 1 and self._scoring != "rank"
         self._rankings: dict[tuple[int, float], tuple[ModelScore, ...]] = {}
 
     # -- one query
@@ -161,8 +162,9 @@ class Ranker:
         return RoutingDecision(chosen, ranking, clusters, distance, novel)
 
     def _clusters(self, found: _Location) -> tuple[tuple[int, float], ...]:
-        near = found.near[0, 0].tolist()
-        shares = [1.0] if found.shares is None else found.shares[0, 0].tolist()
+        if found.shares is None:
+            return ((int(found.near[0, 0, 0]), 1.0),)
+        near, shares = found.near[0, 0].tolist(), found.shares[0, 0].tolist()
         return tuple(zip(near, shares, strict=True))[: self._first]
 
     def _ranking(
@@ -281,6 +283,16 @@ class Ranker:
         """Find the deciding clusters from the products of unit vectors with the stack, shape (n, R)."""
         # half the squared distance to a centroid, less the 1/2 that is the same for all
         half = self._half_squares - products[:, : self._rows]
+        finest = half[:, self._finest]
+        closest, lowest = finest.argmin(axis=1), finest.min(axis=1)
+        squared = 1.0 + 2.0 * lowest
+        beyond = squared - self._limits[closest]
+        novel, close = beyond > 0, np.abs(beyond) < 2 * _ROUNDING
+        if self._nearest_alone:  # the short way for the most common router of one clustering
+            within = half <= lowest[:, None] + _ROUNDING
+            if np.count_nonzero(within) > len(within):
+                close |= within.sum(axis=1) > 1
+            return _Location(closest[:, None, None], None, squared, novel, close)
         # the paper's code goes by the inner product, the other rules by the distance
         far = -products[:, : self._rows] if self._scoring == "rank" else half
         if len(self._grid) == 1:
@@ -292,23 +304,17 @@ class Ranker:
         if self._top_k == 1:
             near = far.argmin(axis=2)[:, :, None]
             within = far <= far.min(axis=2, keepdims=True) + _ROUNDING
-            close = within.sum(axis=(1, 2)) > len(self._grid)
+            close |= within.sum(axis=(1, 2)) > len(self._grid)
         else:
             ranked = np.argsort(far, axis=2, kind="stable")[:, :, : self._top_k + 1]
             gaps = np.take_along_axis(far, ranked, axis=2)
             with np.errstate(invalid="ignore"):  # between two that are out of reach
-                close = (np.diff(gaps, axis=2) < _ROUNDING).any(axis=(1, 2))
+                close |= (np.diff(gaps, axis=2) < _ROUNDING).any(axis=(1, 2))
             near, gaps = ranked[:, :, : self._top_k], gaps[:, :, : self._top_k] - gaps[:, :, :1]
             shares = np.exp(-self._beta * np.where(np.isfinite(gaps), gaps, 0.0)) * np.isfinite(gaps)
             shares /= shares.sum(axis=2, keepdims=True)
         if len(self._grid) > 1:
             near = np.minimum(near, self._lasts) + self._starts
-        finest = half[:, self._finest]
-        closest = finest.argmin(axis=1)
-        squared = 1.0 + 2.0 * finest.min(axis=1)
-        limits = self._limits[closest]
-        novel = squared > limits
-        close = close | (np.abs(squared - limits) < 2 * _ROUNDING)
         return _Location(near, shares, squared, novel, close)
 
     def _value(

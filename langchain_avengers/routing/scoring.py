@@ -164,7 +164,7 @@ class ClusterStats:
 
 
 def _stderr(counts: Array, sums: Array, squares: Array, prior: Array) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         variance = np.maximum(squares - sums**2 / counts, 0.0) / (counts - 1)
         return np.where(counts > 1, np.sqrt(variance * counts) / (counts + prior), np.nan)
 
