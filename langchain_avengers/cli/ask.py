@@ -11,6 +11,7 @@ import typer
 from langchain_avengers._text import shorten
 from langchain_avengers.cli import answering, common, output
 from langchain_avengers.providers import chat_model
+from langchain_avengers.routing.decision import RoutingDecision
 
 if TYPE_CHECKING:
     from langchain_avengers.pool import Pool
@@ -127,6 +128,7 @@ def _print_account(about: dict[str, Any]) -> None:
     usage = about["usage"] or {}
     cost = "not known" if about["cost"] is None else f"${about['cost']:.3g}"
     output.say(f"model       {about['model']} ({about['strategy']})")
+    output.say(f"why         {RoutingDecision.from_dict(about['decision']).reason}")
     output.say(f"confidence  {vote['confidence']:.2f}{' (a tie)' if vote['tie'] else ''}")
     counts = f"{samples['drawn']} drawn, {samples['failed']} failed, {samples['abstained']} without an answer"
     output.say(f"samples     {counts}")

@@ -93,11 +93,13 @@ def _print(query: str, decision: RoutingDecision, *, json: bool) -> None:
     if json:
         output.print_json_line({"query": query, **decision.to_dict()})
     else:
-        output.say(f"{', '.join(decision.chosen)}\t{shorten(query, 100)}")
+        novel = "\tnovel" if decision.novel else ""
+        output.say(f"{', '.join(decision.chosen)}\t{shorten(query, 100)}{novel}")
 
 
 def _print_one(decision: RoutingDecision) -> None:
     where = ", ".join(f"cluster {k} ({weight:.2f})" for k, weight in decision.clusters)
     output.say(f"{', '.join(decision.chosen)}   [{where or 'novel: the ranking over all rows'}]")
+    output.say(decision.reason)
     rows = [(row.name, row.score, row.stderr, row.n, row.cost) for row in decision.ranking]
     output.print_table(("model", "score", "stderr", "rows", "cost, $"), rows)

@@ -39,6 +39,7 @@ class DecisionData(TypedDict):
     clusters: list[list[float]]
     distance: float
     novel: bool
+    best_overall: NotRequired[str]
     left_out: NotRequired[dict[str, str]]
     unrouted: NotRequired[str]
 

@@ -37,6 +37,7 @@ class RoutingDecision:
             Empty when the query is novel.
         distance: Euclidean distance of the L2-normalised query to its nearest centroid, in [0, 2].
         novel: The query is farther from every cluster than calibration queries are: the global ranking was used.
+        best_overall: The candidate with the best mean over all calibration rows; empty when it is not known.
     """
 
     chosen: tuple[str, ...]
@@ -44,6 +45,24 @@ class RoutingDecision:
     clusters: tuple[tuple[int, float], ...]
     distance: float
     novel: bool
+    best_overall: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the first model was chosen, in one sentence."""
+        first = self.chosen[0]
+        if self.novel:
+            return f"far from every calibration query: {first} is the best over all rows"
+        expected = {row.name: row.score for row in self.ranking}
+        if first == self.best_overall:
+            return f"{first} is the best here and over all rows"
+        if self.best_overall not in expected:
+            return f"{first} is the best here"
+        lead = 100 * (expected[first] - expected[self.best_overall])
+        if lead <= 0:
+            rival = f"{self.best_overall}, the best over all rows, is {-lead:.1f} points above it"
+            return f"{first} is chosen for its cost; {rival}"
+        return f"{first} is expected {lead:.1f} points above {self.best_overall}, the best over all rows"
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as JSON-safe plain data; `from_dict` is its inverse."""
@@ -57,6 +76,7 @@ class RoutingDecision:
             "clusters": [[cluster, weight] for cluster, weight in self.clusters],
             "distance": self.distance,
             "novel": self.novel,
+            "best_overall": self.best_overall,
         }
 
     @classmethod
@@ -68,4 +88,5 @@ class RoutingDecision:
             clusters=tuple((int(cluster), float(weight)) for cluster, weight in data["clusters"]),
             distance=float(data["distance"]),
             novel=bool(data["novel"]),
+            best_overall=str(data.get("best_overall", "")),
         )

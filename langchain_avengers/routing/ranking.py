@@ -159,7 +159,10 @@ class Ranker:
         if not 1 <= top_n <= len(ranking):
             raise RouterError(f"top_n is {top_n}; there are {len(ranking)} candidate models")
         chosen = tuple([row.name for row in ranking[:top_n]])
-        return RoutingDecision(chosen, ranking, clusters, distance, novel)
+        best_overall = self.names[0]
+        if models is not None:
+            best_overall = next(name for name in self.names if self._column[name] in allowed)
+        return RoutingDecision(chosen, ranking, clusters, distance, novel, best_overall)
 
     def _clusters(self, found: _Location) -> tuple[tuple[int, float], ...]:
         if found.shares is None:

@@ -604,3 +604,23 @@ def test_choose_and_route_vector_agree_however_close_it_is(params: dict, width: 
     chosen = router.choose(vectors)
     assert [router.models_[m] for m in chosen] == [router.route_vector(v).chosen[0] for v in vectors]
     assert (chosen[:7] == router.choose(vectors[:7])).all(), "whatever the size of the batch"
+
+
+def test_a_decision_says_why() -> None:
+    table, X, _, _ = blobs()
+    router = ClusterRouter(n_clusters=4, novelty_quantile=1.0).fit(table, vectors=X)
+    best = table.models[int(table.scores.mean(axis=0).argmax())]
+    reasons = set()
+    for x in X[::7]:
+        decision = router.route_vector(x)
+        assert decision.best_overall == best
+        assert RoutingDecision.from_dict(decision.to_dict()) == decision
+        if decision.chosen[0] == best:
+            assert decision.reason == f"{best} is the best here and over all rows"
+        else:
+            assert f"points above {best}, the best over all rows" in decision.reason
+        reasons.add(decision.chosen[0] == best)
+    assert reasons == {True, False}
+    assert router.route_vector(-X.mean(axis=0)).reason.startswith("far from every calibration query")
+    others = [name for name in table.models if name != best]
+    assert router.route_vector(X[0], models=others).best_overall in others
